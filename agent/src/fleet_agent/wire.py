@@ -1,0 +1,172 @@
+"""The wire: what an agent writes to its stdout and a collector reads.
+
+One JSON object a line (NDJSON, UTF-8). The first line is a `Hello`; every later line is a `Snapshot` or a
+`Heartbeat`. A collector may write `Refresh` lines to the agent's stdin.
+
+Evolution within one `SCHEMA`: fields are only added, always with a default; readers ignore fields they do not
+know, count and skip frame types they do not know (decode a `Head` first), and read an unknown word of a
+vocabulary (`STATES` and so on) as `unknown`. Anything else is a new `SCHEMA`.
+
+This module is the only thing that both sides import; it imports msgspec and nothing else.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+SCHEMA = 1
+
+# Bounds of what one host may send. Past one of them the host's output is an error (`bad_output`), never a
+# reason to use more memory.
+MAX_LINE_BYTES = 1 << 20
+MAX_SNAPSHOT_BYTES = 4 << 20  # all lines of one snapshot together
+MAX_SESSIONS = 500
+MAX_TEXT_CHARS = 4096
+MAX_NOISE_BYTES = 64 << 10  # before hello: a MOTD, a chatty .bashrc, Python warnings
+MAX_NOISE_LINES = 200
+MAX_STDERR_BYTES = 64 << 10
+
+# Vocabularies. On the wire they are plain strings, so that a newer agent's word does not fail an older
+# collector; `known` folds what is not listed here into "unknown".
+TOOLS = ("codex", "claude", "opencode", "gemini")
+STATES = ("waiting", "working", "idle", "ended", "unknown")
+DETAILS = {
+    "working": ("thinking", "tool", "compacting", "subagents"),
+    "waiting": ("approval", "question", "plan", "rate_limit", "auth"),
+    "idle": ("turn_done", "aborted", "failed", "new"),
+    "ended": ("ok", "failed", "crashed"),
+    "unknown": (),
+}
+EVIDENCE = ("app_server", "hook", "lifecycle", "pending_call", "process", "mtime")
+CONFIDENCES = ("fact", "strong", "weak")
+
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
+
+
+class _Wire(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Base of all wire types: immutable, cheap for the collector's GC, defaults left out of the line."""
+
+
+class Head(_Wire):
+    """Decoded before anything else, to tell what a line is."""
+
+    type: Text = ""
+
+
+class Hello(_Wire, tag_field="type", tag="hello"):
+    """The first line of an agent: who speaks, on which machine, by which clock.
+
+    `host_id` is a keyed hash of the machine id (the id itself never leaves the host); with `boot_id` it tells
+    that two names are one machine. `now` is the host's clock in seconds since the epoch. `schema` is the only
+    required field, so that a hello of any schema can be read far enough to say that it is not ours.
+    """
+
+    schema: int
+    agent_version: Text = ""
+    host_id: Text = ""
+    boot_id: Text = ""
+    hostname: Text = ""
+    os: Text = ""
+    python: Text = ""
+    user: Text = ""
+    now: float = 0.0
+
+
+class Tokens(_Wire):
+    """Cumulative token counts of one session, as its tool reports them.
+
+    `cached_input` is a part of `input`, `reasoning_output` a part of `output`; `total` = input + output.
+    """
+
+    input: int = 0
+    cached_input: int = 0
+    output: int = 0
+    reasoning_output: int = 0
+    total: int = 0
+
+
+class Session(_Wire):
+    """One conversation (a Codex thread) of a tool on this host. All `_at` are epoch seconds of the host's clock.
+
+    `state`/`detail` with `reason` (a sentence), `evidence` and `confidence`, and `since_at`: when it entered
+    that state. `title` obeys the agent's privacy setting. `started_at` is when the conversation began, which
+    may be long before its process did. `pids` are the processes that hold it open now, empty once it ended.
+    None is "not known", never "none" or 0.
+    """
+
+    tool: Text
+    id: Text
+    state: Text = "unknown"
+    detail: Text | None = None
+    reason: Text = ""
+    evidence: Text | None = None
+    confidence: Text = "weak"
+    since_at: float | None = None
+    root_id: Text | None = None
+    parent_id: Text | None = None
+    forked_from_id: Text | None = None
+    title: Text | None = None
+    title_source: Text | None = None
+    cwd: Text | None = None
+    branch: Text | None = None
+    model: Text | None = None
+    tool_version: Text | None = None
+    source: Text | None = None
+    originator: Text | None = None
+    started_at: float | None = None
+    last_activity_at: float | None = None
+    ended_at: float | None = None
+    tokens: Tokens | None = None
+    context_used_tokens: int | None = None
+    context_window_tokens: int | None = None
+    pids: Annotated[tuple[int, ...], msgspec.Meta(max_length=1000)] = ()
+    tty: Text | None = None
+    home: Text | None = None  # the tool's state directory (CODEX_HOME)
+    transcript: Text | None = None  # path of the rollout file
+
+
+class Problem(_Wire):
+    """A partial failure inside a host: what could not be read, and why. The rest of the snapshot stands.
+
+    `kind`: permission | unreadable | oversize | limit | internal.
+    """
+
+    kind: Text
+    message: Text
+    path: Text | None = None
+
+
+class Snapshot(_Wire, tag_field="type", tag="snapshot"):
+    """The host's full state, idempotent: it replaces whatever the host said before.
+
+    A snapshot that would pass `MAX_LINE_BYTES` is sent as several lines with one `seq`, all but the last with
+    `more = true`; readers take it only when it is whole. `complete` is false when sessions may exist that this
+    agent was not permitted to see: then an empty list does not mean that there are none.
+    """
+
+    seq: int
+    now: float
+    sessions: Annotated[tuple[Session, ...], msgspec.Meta(max_length=MAX_SESSIONS)] = ()
+    problems: Annotated[tuple[Problem, ...], msgspec.Meta(max_length=MAX_SESSIONS)] = ()
+    complete: bool = True
+    scan_ms: float | None = None
+    more: bool = False
+
+
+class Heartbeat(_Wire, tag_field="type", tag="heartbeat"):
+    """Nothing but time has passed since the snapshot before."""
+
+    seq: int
+    now: float
+
+
+class Refresh(_Wire, tag_field="type", tag="refresh"):
+    """Collector to agent: answer with a snapshot at once."""
+
+
+Frame = Hello | Snapshot | Heartbeat
+
+
+def known(word: str, vocabulary: tuple[str, ...]) -> str:
+    """`word` if this side knows it, else "unknown"."""
+    return word if word in vocabulary else "unknown"
