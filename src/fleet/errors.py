@@ -64,7 +64,7 @@ class HostError(msgspec.Struct, frozen=True):
     hint: str
 
 
-class HostFailure(Exception):  # noqa: N818 - a failure of a host, not of the program
+class HostFailure(Exception):
     """Carries a `HostError` up to the one place that records it."""
 
     def __init__(self, kind: ErrorKind, phase: Phase, message: str, hint: str) -> None:

@@ -1,6 +1,6 @@
 """The fleet state: what every host said last, or why it did not. Pure and frozen.
 
-`apply(fleet, event)` is the only way from one state to the next; a `Fleet` is never changed, so any number of
+`apply(fleet, *events)` is the only way from one state to the next; a `Fleet` is never changed, so any number of
 readers may hold one. A host that failed keeps its last good reading, marked `stale`; it is never dropped and
 never turned into "no sessions".
 """
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import msgspec
-from fleet_agent.wire import Hello, Snapshot
 
 from fleet.errors import HostError
+from fleet_agent.wire import Hello, Snapshot
 
 
 class Link(enum.StrEnum):
@@ -42,6 +42,7 @@ class Reading(msgspec.Struct, frozen=True):
 
     @property
     def skew_s(self) -> float:
+        """How far the host's clock is ahead of ours, in seconds, plus the time the frame travelled."""
         return self.snapshot.now - self.arrived_at
 
 
@@ -58,6 +59,7 @@ class HostState(msgspec.Struct, frozen=True):
 
     @property
     def last_seen_at(self) -> float | None:
+        """When the host was last read, by our clock (epoch seconds)."""
         return self.reading.arrived_at if self.reading else None
 
 
@@ -92,13 +94,13 @@ def empty(names: Iterable[str]) -> Fleet:
     return Fleet(0, MappingProxyType({name: HostState(name) for name in names}))
 
 
-def apply(fleet: Fleet, event: Event) -> Fleet:
-    """The fleet after one event. An event of a host that is not in the fleet changes nothing."""
-    before = fleet.hosts.get(event.host)
-    if before is None:
-        return fleet
-    after = _read(before, event) if isinstance(event, HostRead) else _failed(before, event)
-    return Fleet(fleet.version + 1, MappingProxyType({**fleet.hosts, event.host: after}))
+def apply(fleet: Fleet, *events: Event) -> Fleet:
+    """The fleet after these events, in their order. An event of a host that is not in it changes nothing."""
+    hosts = dict(fleet.hosts)
+    for event in events:
+        if (before := hosts.get(event.host)) is not None:
+            hosts[event.host] = _read(before, event) if isinstance(event, HostRead) else _failed(before, event)
+    return Fleet(fleet.version + len(events), MappingProxyType(hosts))
 
 
 def _read(before: HostState, event: HostRead) -> HostState:

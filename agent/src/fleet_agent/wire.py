@@ -40,7 +40,12 @@ DETAILS = {
 EVIDENCE = ("app_server", "hook", "lifecycle", "pending_call", "process", "mtime")
 CONFIDENCES = ("fact", "strong", "weak")
 
+MAX_AT = 253402300799.0  # the last second of the year 9999, as far as a calendar goes
+
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
+At = Annotated[float, msgspec.Meta(ge=0, le=MAX_AT)]  # seconds since the epoch
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Pid = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Wire(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -69,7 +74,7 @@ class Hello(_Wire, tag_field="type", tag="hello"):
     os: Text = ""
     python: Text = ""
     user: Text = ""
-    now: float = 0.0
+    now: At = 0.0
 
 
 class Tokens(_Wire):
@@ -78,11 +83,11 @@ class Tokens(_Wire):
     `cached_input` is a part of `input`, `reasoning_output` a part of `output`; `total` = input + output.
     """
 
-    input: int = 0
-    cached_input: int = 0
-    output: int = 0
-    reasoning_output: int = 0
-    total: int = 0
+    input: Count = 0
+    cached_input: Count = 0
+    output: Count = 0
+    reasoning_output: Count = 0
+    total: Count = 0
 
 
 class Session(_Wire):
@@ -101,7 +106,7 @@ class Session(_Wire):
     reason: Text = ""
     evidence: Text | None = None
     confidence: Text = "weak"
-    since_at: float | None = None
+    since_at: At | None = None
     root_id: Text | None = None
     parent_id: Text | None = None
     forked_from_id: Text | None = None
@@ -113,13 +118,13 @@ class Session(_Wire):
     tool_version: Text | None = None
     source: Text | None = None
     originator: Text | None = None
-    started_at: float | None = None
-    last_activity_at: float | None = None
-    ended_at: float | None = None
+    started_at: At | None = None
+    last_activity_at: At | None = None
+    ended_at: At | None = None
     tokens: Tokens | None = None
-    context_used_tokens: int | None = None
-    context_window_tokens: int | None = None
-    pids: Annotated[tuple[int, ...], msgspec.Meta(max_length=1000)] = ()
+    context_used_tokens: Count | None = None
+    context_window_tokens: Count | None = None
+    pids: Annotated[tuple[Pid, ...], msgspec.Meta(max_length=1000)] = ()
     tty: Text | None = None
     home: Text | None = None  # the tool's state directory (CODEX_HOME)
     transcript: Text | None = None  # path of the rollout file
@@ -144,8 +149,8 @@ class Snapshot(_Wire, tag_field="type", tag="snapshot"):
     agent was not permitted to see: then an empty list does not mean that there are none.
     """
 
-    seq: int
-    now: float
+    seq: Count
+    now: At
     sessions: Annotated[tuple[Session, ...], msgspec.Meta(max_length=MAX_SESSIONS)] = ()
     problems: Annotated[tuple[Problem, ...], msgspec.Meta(max_length=MAX_SESSIONS)] = ()
     complete: bool = True
@@ -156,8 +161,8 @@ class Snapshot(_Wire, tag_field="type", tag="snapshot"):
 class Heartbeat(_Wire, tag_field="type", tag="heartbeat"):
     """Nothing but time has passed since the snapshot before."""
 
-    seq: int
-    now: float
+    seq: Count
+    now: At
 
 
 class Refresh(_Wire, tag_field="type", tag="refresh"):

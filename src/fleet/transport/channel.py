@@ -1,0 +1,125 @@
+"""The frames of one running agent, whatever carries its bytes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from fleet.errors import ErrorKind, HostFailure, Phase
+from fleet.launch import NOT_EXECUTABLE, NOT_FOUND
+from fleet.stream import BrokenStream, FrameStream
+from fleet.text import clean, clean_bytes
+from fleet_agent.wire import MAX_STDERR_BYTES, Frame, Heartbeat, Hello, Snapshot
+
+_TAIL_CHARS = 300  # of stderr, shown in a message
+
+
+class AgentChannel:
+    """What one agent says, frame by frame.
+
+    The carrier (an SSH session, a subprocess) calls `stdout`, `stderr` and `ended` as things happen, and sets
+    `stop`; a reader awaits `hello`, `snapshot` and `frame`, which raise `HostFailure` once there is no more.
+    """
+
+    def __init__(self) -> None:
+        self.send: Callable[[bytes], None] = lambda _line: None  # to the agent's stdin
+        self.stop: Callable[[], None] = lambda: None  # stop listening to this host now
+        self.stream = FrameStream()
+        self.phase = Phase.HELLO
+        self._frames: deque[Frame] = deque()
+        self._stderr = bytearray()
+        self._failure: HostFailure | None = None
+        self._wake: asyncio.Future[None] | None = None
+
+    # the carrier's side
+
+    def stdout(self, data: bytes) -> None:
+        """Bytes from the agent. What breaks a rule of the wire ends the channel."""
+        if self._failure is not None:
+            return
+        try:
+            self._frames.extend(self.stream.feed(data))
+        except BrokenStream as exc:
+            self._fail(HostFailure(exc.kind, self._broken_phase(), exc.message, exc.hint))
+            self.stop()
+        if self._frames:
+            self._notify()
+
+    def stderr(self, data: bytes) -> None:
+        """Error output; only the last of it is kept."""
+        self._stderr += data
+        del self._stderr[:-MAX_STDERR_BYTES]
+
+    def ended(self, status: int | None, signal: str | None) -> None:
+        """The agent ended with an exit status or a signal; with neither, the connection to it was lost."""
+        if self._failure is None:
+            self._fail(self._end(status, signal))
+
+    # the reader's side
+
+    async def frame(self) -> Frame:
+        """The next frame. Raises `HostFailure` when the agent or the connection to it has ended."""
+        while not self._frames:
+            if self._failure is not None:
+                raise self._failure
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        return self._frames.popleft()
+
+    async def hello(self) -> Hello:
+        """The first frame."""
+        frame = await self.frame()
+        assert isinstance(frame, Hello)  # FrameStream gives nothing else before it
+        self.phase = Phase.SNAPSHOT
+        return frame
+
+    async def snapshot(self) -> Snapshot:
+        """The next whole snapshot."""
+        while not isinstance(frame := await self.frame(), Snapshot):
+            assert isinstance(frame, Heartbeat)
+        self.phase = Phase.IDLE
+        return frame
+
+    def _fail(self, failure: HostFailure) -> None:
+        self._failure = failure
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _broken_phase(self) -> Phase:
+        return Phase.HELLO if self.stream.hello is None or self.phase is Phase.HELLO else self.phase
+
+    def _tail(self) -> str:
+        return clean_bytes(bytes(self._stderr[-4 * _TAIL_CHARS :]), 4 * _TAIL_CHARS)[-_TAIL_CHARS:]
+
+    def _end(self, status: int | None, signal: str | None) -> HostFailure:
+        phase = self._broken_phase()
+        said = self._tail() or (self.stream.noise_sample() if self.stream.hello is None else "")
+        said = f": {said}" if said else ""
+        if status is None and signal is None:
+            return HostFailure(
+                ErrorKind.DISCONNECTED,
+                phase,
+                f"the connection was lost{said}",
+                "the machine may have gone down or its network changed; see its sshd log",
+            )
+        if status in (NOT_FOUND, NOT_EXECUTABLE) and self.stream.hello is None:
+            return HostFailure(
+                ErrorKind.AGENT_MISSING,
+                phase,
+                f"no fleet-agent could be run there (exit status {status}){said}",
+                "install it there (`pipx install fleet-sessions-agent`), or set `agent_command` to where it is",
+            )
+        if status == 0:
+            try:
+                self.stream.close()
+            except BrokenStream as exc:
+                return HostFailure(exc.kind, phase, exc.message, exc.hint)
+        how = f"was killed by signal {clean(signal, 20)}" if signal else f"ended with exit status {status}"
+        return HostFailure(
+            ErrorKind.AGENT_FAILED,
+            phase,
+            f"the agent {how}{said}",
+            "run it there by hand: `ssh HOST fleet-agent snapshot`",
+        )

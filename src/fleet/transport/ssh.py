@@ -1,0 +1,423 @@
+"""SSH connections: one per host, jump hosts shared, host keys always checked, nothing forwarded.
+
+What makes asyncssh four times cheaper here than out of the box (docs/benchmarks.md): keys and known_hosts are
+parsed once; its ssh_config parser is not used; AES-GCM comes first; the connection is made without the thread
+hop of `asyncssh.connect`; and TCP_QUICKACK is set until the agent runs, because sshd's first answers wait for
+an ACK that Linux would delay by 40 ms.
+"""
+
+import asyncio
+import copy
+import getpass
+import ipaddress
+import math
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohappyeyeballs
+import asyncssh
+import msgspec
+
+from fleet import config
+from fleet.config import HostSpec
+from fleet.errors import ConfigError, ErrorKind, HostFailure, Phase
+from fleet.launch import remote_command
+from fleet.transport import failures
+from fleet.transport.channel import AgentChannel
+from fleet.transport.credentials import DEFAULT_IDENTITIES, DEFAULT_KNOWN_HOSTS, Credentials, agent_socket
+from fleet.transport.deadlines import Deadlines
+from fleet.transport.sshconfig import Options, SshConfig
+
+DEFAULT_PORT = 22
+WINDOW_BYTES = 256 << 10
+# A handshake costs 2-4 ms of CPU and seven round trips: enough at a time to fill the CPU over a slow link, few
+# enough that none waits for its turn longer than its own deadline.
+HANDSHAKES_AT_ONCE = 128
+# sshd's default MaxStartups (10:30:100) begins to drop logins at 10, and a jump host may be shared.
+HANDSHAKES_PER_JUMP = 8
+RESOLVERS = 64  # threads; a dead DNS server holds each for its whole deadline
+_SPEAKS_WITHIN_S = 0.5
+_HAPPY_EYEBALLS_S = 0.25  # RFC 8305, Connection Attempt Delay
+
+# An order, not a restriction: asyncssh's ChaCha20 costs five times its AES-GCM.
+_ENCRYPTION = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes256-ctr",
+    "aes128-ctr",
+    "chacha20-poly1305@openssh.com",
+)
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Where and how to log in: hosts.toml over ssh_config over ssh's defaults."""
+
+    host: str
+    port: int
+    user: str
+    known_hosts: tuple[str, ...]
+    identities: tuple[str, ...]
+    named_identities: bool  # by the user, so that a missing file is an error
+    agent_socket: str | None
+    identities_only: bool
+    host_key_alias: str | None
+    jump: HostSpec | None
+
+    @property
+    def where(self) -> str:
+        """host, or host:port if the port is not the usual one."""
+        return self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}"
+
+    @property
+    def known_as(self) -> str:
+        """The name under which known_hosts has the host."""
+        name = self.host_key_alias or self.host
+        return name if self.port == DEFAULT_PORT else f"[{name}]:{self.port}"
+
+
+def login(spec: HostSpec, options: Options) -> Login:
+    """How to log in to a host, given what ssh_config says about it. Raises `HostFailure`."""
+    first = {keyword: values[0] for keyword, values in options.items()}
+    if first.get("proxycommand", "none") != "none" and not spec.jump:
+        raise HostFailure(
+            ErrorKind.CONFIG,
+            Phase.CONFIG,
+            "its ssh_config has a ProxyCommand, which fleet does not run",
+            "use `jump` in hosts.toml or ProxyJump in ssh_config",
+        )
+    return Login(
+        host=first.get("hostname", spec.address or spec.name),
+        port=spec.port or int(first.get("port", DEFAULT_PORT)),
+        user=spec.user or first.get("user") or getpass.getuser(),
+        known_hosts=spec.known_hosts or _known_hosts_files(options),
+        identities=spec.identity or options.get("identityfile", DEFAULT_IDENTITIES),
+        named_identities=bool(spec.identity),
+        agent_socket=agent_socket(first.get("identityagent")),
+        identities_only=bool(spec.identity) or first.get("identitiesonly") == "yes",
+        host_key_alias=first.get("hostkeyalias"),
+        jump=spec.jump or _proxy_jump(spec, first.get("proxyjump", "none")),
+    )
+
+
+def _known_hosts_files(options: Options) -> tuple[str, ...]:
+    if "userknownhostsfile" not in options:
+        return DEFAULT_KNOWN_HOSTS
+    files = (*options["userknownhostsfile"], *options.get("globalknownhostsfile", ()))
+    return tuple(name for value in files for name in value.split() if name != "none")
+
+
+def _proxy_jump(spec: HostSpec, hops: str) -> HostSpec | None:
+    via: HostSpec | None = None
+    for hop in () if hops == "none" else hops.split(","):
+        try:
+            via = config.parse_hop(hop, via, spec.ssh_config, spec.timeouts)
+        except ConfigError as exc:
+            raise HostFailure(ErrorKind.CONFIG, Phase.CONFIG, str(exc), "mend its ProxyJump") from None
+    return via
+
+
+class Dialer:
+    """Makes connections. Shares keys, known_hosts, jump connections and the gate for handshakes."""
+
+    def __init__(self) -> None:
+        self._credentials = Credentials()
+        self._ssh_config = SshConfig()
+        self._resolvers = ThreadPoolExecutor(RESOLVERS, "fleet-dns")
+        self._handshakes = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
+        self._jumps: dict[HostSpec, asyncio.Task[_Jump]] = {}
+        self._options = _base_options()
+
+    async def __aenter__(self) -> "Dialer":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for task in self._jumps.values():
+            if not task.done():
+                task.cancel()
+            elif not task.cancelled() and not task.exception():
+                task.result().connection.close()
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+    @asynccontextmanager
+    async def agent(
+        self, spec: HostSpec, arguments: tuple[str, ...], deadlines: Deadlines
+    ) -> AsyncIterator[AgentChannel]:
+        """The host's agent, started, with its hello read; ended on the way out. Raises `HostFailure`."""
+        connection = await self.connect(spec, deadlines)
+        channel = AgentChannel()
+        channel.stop = connection.abort
+        try:
+            async with deadlines.phase(Phase.HELLO, lambda: "the agent was started and said no hello"):
+                await _start(connection, remote_command(spec, arguments), channel)
+                await channel.hello()
+            yield channel
+        finally:
+            connection.close()
+
+    async def connect(self, spec: HostSpec, deadlines: Deadlines) -> "_Connection":
+        """A connection that is logged in, its host key checked. Raises `HostFailure`."""
+        to = login(spec, await self._ssh_config.options(spec, deadlines))
+        client = _Client()
+        options = self._prepare(to, client)
+        if to.jump is None:
+            sock = await self._tcp(to, deadlines)
+            gate = self._handshakes if await _speaks(sock) else None
+            async with _turn(gate, deadlines):
+                return await _handshake(to, options, client, deadlines, sock=sock)
+        jump = await self._jump(to.jump, deadlines)
+        async with _turn(jump.handshakes, deadlines):
+            return await _handshake(to, options, client, deadlines, through=jump.connection)
+
+    def _prepare(self, to: Login, client: "_Client") -> asyncssh.SSHClientConnectionOptions:
+        """The options of one connection: a copy of the common ones, with what differs filled in."""
+        options: Any = copy.copy(self._options)
+        options.host, options.port, options.username = to.host, to.port, to.user
+        options.known_hosts = self._credentials.known_hosts(to.known_hosts)
+        options.host_key_alias = to.host_key_alias
+        keys = self._credentials.keys(
+            to.identities, must_exist=to.named_identities, has_agent=to.agent_socket is not None
+        )
+        options.client_keys = [
+            copy.copy(key) for key in keys
+        ]  # a key pair remembers its connection's algorithm
+        if not (keys and to.identities_only):
+            options.agent_path = to.agent_socket
+            options.agent_identities = _public_keys(to.identities) if to.identities_only else None
+        client.offered = ", ".join(
+            [*to.identities[: len(keys)], *(["ssh-agent"] if options.agent_path else [])]
+        )
+        options.protocol_factory = lambda: client
+        options.waiter = asyncio.get_running_loop().create_future()
+        return options  # type: ignore[no-any-return]
+
+    async def _tcp(self, to: Login, deadlines: Deadlines) -> socket.socket:
+        """A connected socket, by the first of the host's addresses that answers."""
+        loop = asyncio.get_running_loop()
+        async with deadlines.phase(Phase.DNS, lambda: f"{to.host} was not resolved"):
+            try:
+                if _is_address(to.host):
+                    infos = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+                else:
+                    infos = await loop.run_in_executor(
+                        self._resolvers, socket.getaddrinfo, to.host, to.port, 0, socket.SOCK_STREAM
+                    )
+            except failures.RESOLVE_ERRORS as exc:
+                raise failures.resolving(to.host, OSError(0, str(exc))) from None
+        async with deadlines.phase(Phase.CONNECT, lambda: f"{to.where} did not answer"):
+            try:
+                return await aiohappyeyeballs.start_connection(
+                    infos, happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1
+                )
+            except OSError as exc:
+                raise failures.connecting(to.where, exc) from None
+
+    async def _jump(self, spec: HostSpec, deadlines: Deadlines) -> "_Jump":
+        """The shared connection to a jump host, made once; its failure is that of each host behind it."""
+        task = self._jumps.get(spec)
+        if task is None or (task.done() and _is_spent(task)):
+            task = asyncio.create_task(self._open_jump(spec))
+            self._jumps[spec] = task
+        try:
+            async with deadlines.within(
+                Phase.CONNECT, math.inf, lambda: f"jump host {spec.name} was not reached"
+            ):
+                return await asyncio.shield(task)
+        except HostFailure as failure:
+            raise failures.through(spec.name, failure) from None
+
+    async def _open_jump(self, spec: HostSpec) -> "_Jump":
+        return _Jump(await self.connect(spec, Deadlines(spec.timeouts)))
+
+
+class _Jump:
+    """A connection that others are tunnelled through."""
+
+    def __init__(self, connection: "_Connection") -> None:
+        self.connection = connection
+        self.handshakes = asyncio.Semaphore(HANDSHAKES_PER_JUMP)
+
+
+@asynccontextmanager
+async def _turn(gate: asyncio.Semaphore | None, deadlines: Deadlines) -> AsyncIterator[None]:
+    """A place in the gate. Waiting for it counts against no phase: only `--timeout` bounds it."""
+    if gate is None:
+        yield
+        return
+    async with deadlines.within(Phase.AUTH, math.inf, lambda: "its turn to log in did not come"):
+        await gate.acquire()
+    try:
+        yield
+    finally:
+        gate.release()
+
+
+def _is_spent(task: "asyncio.Task[_Jump]") -> bool:
+    return task.cancelled() or task.exception() is not None or task.result().connection.is_closed()
+
+
+class _Client(asyncssh.SSHClient):
+    """Remembers the host key that was not trusted, for the message."""
+
+    def __init__(self) -> None:
+        self.presented: str | None = None
+        self.offered = ""
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Asked only about a key that known_hosts does not hold: never trusted."""
+        self.presented = f"{key.get_algorithm()} {key.get_fingerprint()}"
+        return False
+
+
+class _Connection(asyncssh.SSHClientConnection):
+    """Acknowledges at once until the agent runs: sshd's second packet after the login waits for our ACK."""
+
+    quick_ack: socket.socket | None = None
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        super().data_received(data, datatype)
+        if self.quick_ack is not None:
+            _acknowledge_now(self.quick_ack)
+
+
+def _acknowledge_now(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # the kernel clears it again
+    except (AttributeError, OSError):  # not Linux; or closed
+        return
+
+
+class _AgentSession(asyncssh.SSHClientSession[bytes]):
+    """Hands what the remote agent does to its channel."""
+
+    def __init__(self, channel: AgentChannel) -> None:
+        self._channel = channel
+        self._end: tuple[int | None, str | None] = (None, None)
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        (self._channel.stderr if datatype == asyncssh.EXTENDED_DATA_STDERR else self._channel.stdout)(data)
+
+    def exit_status_received(self, status: int) -> None:
+        self._end = (status, None)
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._end = (None, signal)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._channel.ended(*self._end)
+
+
+async def _start(connection: _Connection, command: str, channel: AgentChannel) -> None:
+    """Run the command with no pty, no environment, nothing forwarded."""
+    try:
+        ssh_channel, _ = await connection.create_session(
+            lambda: _AgentSession(channel), command, encoding=None, env=None, send_env=None,
+            request_pty=False, x11_forwarding=False, window=WINDOW_BYTES,
+        )  # fmt: skip
+    except (asyncssh.Error, OSError) as exc:
+        raise failures.channel(exc) from None
+    finally:
+        connection.quick_ack = None
+    channel.send = ssh_channel.write
+
+
+async def _handshake(
+    to: Login, options: Any, client: _Client, deadlines: Deadlines, *,
+    sock: socket.socket | None = None, through: _Connection | None = None,
+) -> _Connection:  # fmt: skip
+    """Version exchange, key exchange, host key, login: over a connected socket, or through a jump host.
+
+    What `asyncssh.connect` does with ready-made options, less its thread hop.
+    """
+    loop = asyncio.get_running_loop()
+    connection = _Connection(loop, options, wait="auth")
+    connection.quick_ack = sock
+    try:
+        if through is not None:
+            async with deadlines.phase(
+                Phase.CONNECT, lambda: f"{to.where} did not answer through the jump host"
+            ):
+                await _tunnel(through, connection, to)
+        else:
+            await loop.create_connection(lambda: connection, sock=sock)
+        async with deadlines.phase(Phase.AUTH, lambda: _not_done(connection)):
+            await options.waiter
+    except asyncssh.HostKeyNotVerifiable as exc:
+        trusted = options.known_hosts.match(to.host_key_alias or to.host, "", to.port)
+        raise failures.host_key(
+            to.where, to.known_as, client.presented, known=any(trusted[:2]), reason=str(exc)
+        ) from None
+    except (asyncssh.Error, OSError) as exc:
+        raise failures.handshake(exc, to.where, f"{to.user}@{to.host}", client.offered or "no key") from None
+    finally:
+        if not _succeeded(options.waiter):
+            options.waiter.cancel()
+            connection.abort()
+    return connection
+
+
+async def _tunnel(through: _Connection, connection: _Connection, to: Login) -> None:
+    try:
+        await through.create_connection(lambda: connection, to.host, to.port)  # type: ignore[arg-type,return-value]
+    except asyncssh.Error as exc:
+        raise failures.tunnel(to.where, exc) from None
+
+
+def _succeeded(waiter: "asyncio.Future[None]") -> bool:
+    return waiter.done() and not waiter.cancelled() and waiter.exception() is None
+
+
+def _not_done(connection: _Connection) -> str:
+    """How far a handshake came, for the message of a missed deadline."""
+    if not connection.get_extra_info("server_version"):
+        return "it accepted the connection and sent no SSH banner"
+    if not connection.get_extra_info("send_cipher"):
+        return "it sent an SSH banner and did not finish the key exchange"
+    return "it exchanged keys and did not finish the login"
+
+
+async def _speaks(sock: socket.socket) -> bool:
+    """Whether the server says something soon. One that does not must not hold a place in the gate."""
+    loop = asyncio.get_running_loop()
+    readable = loop.create_future()
+
+    def heard() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(sock, heard)
+    try:
+        async with asyncio.timeout(_SPEAKS_WITHIN_S):
+            await readable
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(sock)
+    return True
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _public_keys(identities: tuple[str, ...]) -> list[str]:
+    """The .pub files beside identities: which keys of an ssh-agent may be offered."""
+    files = (Path(path).expanduser() for path in identities)
+    return [str(f.with_name(f.name + ".pub")) for f in files if f.with_name(f.name + ".pub").is_file()]
+
+
+def _base_options() -> asyncssh.SSHClientConnectionOptions:
+    """What is the same for every connection. No ssh_config is read by it, and nothing can be forwarded."""
+    return asyncssh.SSHClientConnectionOptions(
+        config=None, known_hosts=b"", client_keys=None, agent_path=None, agent_forwarding=False,
+        x11_forwarding=False, gss_host=None, preferred_auth=["publickey"], compression_algs=None,
+        encryption_algs=list(_ENCRYPTION), connect_timeout=None, login_timeout=0, keepalive_interval=0,
+        client_version="fleet", x509_trusted_certs=None, env=None, send_env=None, request_pty=False,
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""The layers of ARCHITECTURE.md, kept by looking at every import statement."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import fleet
+import fleet_agent
+
+SRC = Path(fleet.__file__).parent
+AGENT = Path(fleet_agent.__file__).parent
+
+# module (or package) of fleet -> what of fleet it may import, beside its own package
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "text": set(),
+    "hosts": {"errors", "config"},  # config for type checking only
+    "config": {"errors", "hosts"},
+    "backoff": {"errors"},
+    "model": {"errors"},
+    "stream": {"errors", "text"},
+    "launch": {"config"},
+    "transport": {"errors", "text", "config", "launch", "stream"},
+    "collector": {"errors", "config", "launch", "model", "backoff", "transport"},
+    "views": {"errors", "model", "text", "hosts"},
+    "cli": {"errors", "config", "hosts", "model", "collector", "views", "text"},
+    "__main__": {"cli", "errors"},
+    "__init__": set(),
+}
+# library -> the only places that may import it
+HELD: dict[str, set[str]] = {
+    "asyncssh": {"transport"},
+    "uvloop": {"collector"},
+    "aiohappyeyeballs": {"transport"},
+    "typer": {"cli", "__main__"},
+    "psutil": set(),
+    "subprocess": {"transport"},
+    "socket": {"transport"},
+}
+MODULES = sorted(SRC.rglob("*.py"))
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _room(path: Path) -> str:
+    first = path.relative_to(SRC).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_a_module_imports_only_the_layers_below_it(path: Path) -> None:
+    """Every module of fleet imports only what its layer may."""
+    room = _room(path)
+    used = {name.split(".")[1] for name in _imports(path) if name.startswith("fleet.")}
+    assert used - {room, "__version__"} <= ALLOWED[room]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_a_library_is_imported_only_in_its_room(path: Path) -> None:
+    """asyncssh only in transport, typer only in cli, and so on."""
+    for name in _imports(path):
+        top = name.split(".")[0]
+        assert _room(path) in HELD.get(top, {_room(path)}), name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_fleet_imports_the_wire_and_nothing_else_of_the_agent(path: Path) -> None:
+    """The collector may meet an agent of another version: it shares the wire with it, not code."""
+    for name in _imports(path):
+        if name.split(".")[0] == "fleet_agent":
+            assert name.startswith("fleet_agent.wire"), name
+
+
+@pytest.mark.parametrize("path", sorted(AGENT.rglob("*.py")), ids=lambda p: str(p.relative_to(AGENT)))
+def test_the_agent_stands_alone(path: Path) -> None:
+    """The agent imports nothing of fleet, and no library but msgspec and psutil."""
+    for name in _imports(path):
+        top = name.split(".")[0]
+        assert top != "fleet"
+        assert top not in {"asyncssh", "typer", "uvloop", "asyncio"}
+    if path.name == "wire.py":
+        assert {n.split(".")[0] for n in _imports(path)} <= {"typing", "msgspec"}
