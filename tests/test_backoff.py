@@ -16,7 +16,7 @@ def test_every_kind_has_limits() -> None:
 
 @pytest.mark.parametrize("kind", [ErrorKind.AUTH, ErrorKind.HOST_KEY])
 def test_refused_logins_do_not_lock_the_user_out(kind: ErrorKind) -> None:
-    """Auth and host-key failures wait at least 60 s, and 100 hosts make at most 15 attempts each an hour (PROMISES 14)."""
+    """Auth and host-key failures wait at least 60 s: at most 15 attempts an hour and host (PROMISES 14)."""
     chance = random.Random(1)
     for _host in range(100):
         clock_s, attempts = 0.0, 0

@@ -50,6 +50,7 @@ def test_selection(expressions: list[str], excludes: list[str], names: str) -> N
         ("n[1-999999999]", "more than 10000"),
         ("n[1-999][1-999]", "at most 10000"),
         ("!all", "no host is left"),
+        (" , ", "--host is empty"),
     ],
 )
 def test_a_wrong_expression_says_what_and_why(expression: str, words: str) -> None:

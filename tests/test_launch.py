@@ -27,7 +27,7 @@ def run(shell: str, command: str, home: Path, path: str = "/usr/bin:/bin") -> su
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_known_place_comes_before_path(shell: str, tmp_path: Path) -> None:
-    """An agent in ~/.local/bin is run though PATH has another, whatever the login shell, also with a space in $HOME."""
+    """~/.local/bin wins over PATH, whatever the login shell, also with a space in $HOME."""
     home = tmp_path / "a home"
     agent(home / ".local/bin/fleet-agent", "ours")
     agent(tmp_path / "bin/fleet-agent", "other")

@@ -26,7 +26,7 @@ def test_a_fleet_is_never_changed() -> None:
 
 
 def test_a_failed_host_keeps_its_last_good_reading() -> None:
-    """What was known stays, marked stale; since_at is the moment of the first failure, attempts count up (PROMISES 5)."""
+    """What was known stays, marked stale since the first failure; attempts count up (PROMISES 5)."""
     fleet = apply(
         empty(["a"]), HostRead("a", reading(1)), HostFailed("a", ERROR, 10), HostFailed("a", ERROR, 20, 30)
     )

@@ -25,7 +25,7 @@ from fleet.text import REPLACEMENT, clean, clean_bytes
     ],
 )
 def test_forbidden_characters_are_replaced(hostile: str, safe: str) -> None:
-    """C0, DEL, C1, bidi, tag and zero-width characters and surrogates never pass; the rest does (PROMISES 4)."""
+    """Control, bidi, tag and zero-width characters and surrogates never pass; the rest does (PROMISES 4)."""
     assert clean(hostile) == safe
 
 

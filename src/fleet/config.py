@@ -7,6 +7,7 @@ these the fleet is this machine alone. A file is taken whole or not at all: the 
 `ConfigError` that names file, table, key, value and fix.
 """
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -170,7 +171,7 @@ def _known_keys(where: str, label: str, table: Mapping[str, Any], keys: tuple[st
 
 
 def _checked(where: str, label: str, table: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
-    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    types = _types(kind)
     _known_keys(where, label, table, tuple(types))
     checked = {}
     for key, value in table.items():
@@ -182,6 +183,12 @@ def _checked(where: str, label: str, table: Mapping[str, Any], kind: type[msgspe
         except msgspec.ValidationError:
             raise ConfigError(f"{where}: {label} {key} = {value!r}: must be {_wanted(types[key])}") from None
     return checked
+
+
+@functools.cache
+def _types(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Key -> type of its value. Resolving annotations takes 0.3 ms: once, not once for each of 500 hosts."""
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
 
 
 def _wanted(kind: Any) -> str:

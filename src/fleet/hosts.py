@@ -29,6 +29,8 @@ def select(expressions: Sequence[str], excludes: Sequence[str], config: "Config"
     No expression means all hosts; so does one that only excludes (`!gpu01`). Raises `UsageError` for a
     malformed expression, a host or group that does not exist, and a selection that is empty.
     """
+    if expressions and not _terms(",".join(expressions)):
+        raise UsageError("--host is empty; name a host, @group or `all`, or leave the option out")
     terms = _terms(",".join(expressions)) + [f"!{t.removeprefix('!')}" for t in _terms(",".join(excludes))]
     names = set(_pick(terms, config.groups.get, config.groups, config.hosts))
     if not names:

@@ -20,6 +20,7 @@ from fleet_agent.wire import Frame, Head, Heartbeat, Hello, Snapshot
 
 _SAMPLE_CHARS = 200  # of foreign output, shown in a message
 _HELLO_MARK = b'"hello"'
+_BROKEN_AGENT = "this is not our agent, or it is broken: see what `agent_command` runs"
 
 _head = msgspec.json.Decoder(Head)
 _hello = msgspec.json.Decoder(Hello)
@@ -100,7 +101,7 @@ class FrameStream:
         if self._unfinished_bytes > wire.MAX_SNAPSHOT_BYTES:
             raise _bad(
                 f"more than {wire.MAX_SNAPSHOT_BYTES >> 20} MiB of output without a whole snapshot",
-                "this is not our agent, or it is broken: see what `agent_command` runs",
+                _BROKEN_AGENT,
             )
         kind = _decode(_head, line).type
         if kind == "snapshot":
@@ -135,6 +136,8 @@ class FrameStream:
         if self._parts and part.seq != self._parts[0].seq:
             raise _bad("parts of two snapshots are mixed", "run one agent per connection")
         self._parts.append(part)
+        if len(self._parts) > wire.MAX_PARTS:
+            raise _bad(f"a snapshot in more than {wire.MAX_PARTS} parts", _BROKEN_AGENT)
         if part.more:
             return None
         parts, self._parts = self._parts, []
@@ -152,7 +155,7 @@ class FrameStream:
         if length > wire.MAX_LINE_BYTES:
             raise _bad(
                 f"a line of more than {wire.MAX_LINE_BYTES >> 20} MiB",
-                "this is not our agent, or it is broken: see what `agent_command` runs",
+                _BROKEN_AGENT,
             )
 
     def _maybe_hello(self) -> bool:

@@ -20,6 +20,7 @@ SCHEMA = 1
 # reason to use more memory.
 MAX_LINE_BYTES = 1 << 20
 MAX_SNAPSHOT_BYTES = 4 << 20  # all lines of one snapshot together
+MAX_PARTS = 16  # lines of one snapshot
 MAX_SESSIONS = 500
 MAX_TEXT_CHARS = 4096
 MAX_NOISE_BYTES = 64 << 10  # before hello: a MOTD, a chatty .bashrc, Python warnings

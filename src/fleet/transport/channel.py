@@ -88,7 +88,10 @@ class AgentChannel:
             self._wake.set_result(None)
 
     def _broken_phase(self) -> Phase:
-        return Phase.HELLO if self.stream.hello is None or self.phase is Phase.HELLO else self.phase
+        """How far the agent had come, which may be farther than the reader."""
+        if self.stream.hello is None:
+            return Phase.HELLO
+        return Phase.SNAPSHOT if self.phase is Phase.HELLO else self.phase
 
     def _tail(self) -> str:
         return clean_bytes(bytes(self._stderr[-4 * _TAIL_CHARS :]), 4 * _TAIL_CHARS)[-_TAIL_CHARS:]

@@ -7,6 +7,7 @@ known_hosts of 1,000 lines (docs/benchmarks.md).
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -27,7 +28,7 @@ class Credentials:
 
     def __init__(self) -> None:
         self._keys: dict[str, Sequence[asyncssh.SSHKeyPair]] = {}
-        self._known_hosts: dict[tuple[str, ...], asyncssh.SSHKnownHosts] = {}
+        self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
 
     def keys(self, paths: Sequence[str], *, must_exist: bool, has_agent: bool) -> list[asyncssh.SSHKeyPair]:
         """The key pairs in these files, certificates beside them included. Raises `HostFailure`.
@@ -42,12 +43,49 @@ class Credentials:
             found += self._keys[path]
         return found
 
-    def known_hosts(self, paths: Sequence[str]) -> asyncssh.SSHKnownHosts:
+    def known_hosts(self, paths: Sequence[str]) -> "KnownHosts":
         """All entries of these files. A file that is not there is an empty one."""
         key = tuple(paths)
         if key not in self._known_hosts:
-            self._known_hosts[key] = _load_known_hosts(key)
+            self._known_hosts[key] = KnownHosts(key)
         return self._known_hosts[key]
+
+
+class KnownHosts:
+    """The entries of known_hosts files, in the form in which asyncssh asks for them."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._entries = asyncssh.SSHKnownHosts()
+        for path in paths:
+            for line in _lines(path):
+                try:
+                    self._entries.load(line)
+                except ValueError:
+                    continue  # OpenSSH passes over a line that it cannot read, too
+
+    def __call__(self, host: str, addr: str, port: int | None) -> tuple[Sequence[Any], ...]:
+        """Trusted keys, trusted CA keys, revoked keys (and four lists about X.509); `port` None: the usual one.
+
+        asyncssh, finding no key trusted for `[host]:port`, looks again without the port and forgets what was
+        revoked there: that is put back.
+        """
+        found = self._entries.match(host, addr, port)
+        if port is None:
+            return found
+        names = [f"[{name}]:{port}" for name in (host, addr) if name]
+        revoked = [key for name in names for key in self._entries.match(name, "", None)[2]]
+        return (*found[:2], [*found[2], *revoked], *found[3:])
+
+    def has(self, host: str, port: int | None) -> bool:
+        """Whether any key or CA is trusted for this host: then another key of it is a changed one."""
+        return any(self(host, "", port)[:2])
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).expanduser().read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
 
 
 def agent_socket(identity_agent: str | None) -> str | None:
@@ -63,37 +101,20 @@ def agent_socket(identity_agent: str | None) -> str | None:
 
 def _load_keys(path: str, *, must_exist: bool, has_agent: bool) -> Sequence[asyncssh.SSHKeyPair]:
     try:
-        return asyncssh.load_keypairs([path])
+        return asyncssh.load_keypairs([str(Path(path).expanduser())])
     except FileNotFoundError:
-        if not must_exist:
-            return ()
-        raise _bad_key(path, "no such file", "mend `identity`") from None
-    except asyncssh.KeyEncryptionError:
-        if has_agent or not must_exist:
-            return ()
-        raise _bad_key(
-            path, "is encrypted and no ssh-agent is running", f"start one and run `ssh-add {path}`"
-        ) from None
-    except (OSError, asyncssh.KeyImportError, ValueError) as exc:
-        if not must_exist:
-            return ()
-        raise _bad_key(path, clean(str(exc), 200), "see `ssh-keygen -l -f` of it") from None
+        reason, hint = "no such file", "mend `identity`"
+    except (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as exc:
+        reason, hint = clean(str(exc), 200), f"see what `ssh-keygen -l -f {path}` says"
+        if _is_locked(exc):
+            if has_agent:
+                return ()
+            reason, hint = "is encrypted, and no ssh-agent runs", f"start one and run `ssh-add {path}`"
+    if must_exist:
+        raise HostFailure(ErrorKind.CONFIG, Phase.CONFIG, f"identity {path}: {reason}", hint)
+    return ()
 
 
-def _bad_key(path: str, reason: str, hint: str) -> HostFailure:
-    return HostFailure(ErrorKind.CONFIG, Phase.CONFIG, f"identity {path}: {reason}", hint)
-
-
-def _load_known_hosts(paths: Sequence[str]) -> asyncssh.SSHKnownHosts:
-    known = asyncssh.SSHKnownHosts()
-    for path in paths:
-        try:
-            text = Path(path).expanduser().read_text("utf-8", "replace")
-        except OSError:
-            continue
-        for line in text.splitlines():
-            try:
-                known.load(line)
-            except ValueError:
-                continue  # OpenSSH passes over a line that it cannot read, too
-    return known
+def _is_locked(exc: Exception) -> bool:
+    """Whether a key was not read because it is encrypted: asyncssh has no one exception for that."""
+    return isinstance(exc, asyncssh.KeyEncryptionError) or "Passphrase" in str(exc)

@@ -18,9 +18,9 @@ _UNREACHABLE_HINTS = {
 }
 
 
-def resolving(host: str, exc: OSError) -> HostFailure:
-    """A name that does not resolve."""
-    reason = exc.strerror or str(exc)
+def resolving(host: str, exc: Exception) -> HostFailure:
+    """A name that does not resolve, or that is none (a `UnicodeError` of the IDNA codec)."""
+    reason = clean(getattr(exc, "strerror", None) or str(exc), _MAX_CHARS)
     return HostFailure(
         ErrorKind.UNREACHABLE,
         Phase.DNS,

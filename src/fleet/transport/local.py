@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 from fleet.config import HostSpec
 from fleet.errors import ErrorKind, HostFailure, Phase
@@ -47,11 +48,8 @@ class _AgentProcess(asyncio.SubprocessProtocol):
         self.gone = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
-        stdin = transport.get_pipe_transport(0)
-        assert isinstance(stdin, asyncio.WriteTransport)
-        self._channel.send = stdin.write
+        self._transport = cast(asyncio.SubprocessTransport, transport)
+        self._channel.send = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0)).write
         self._channel.stop = transport.close
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:

@@ -206,7 +206,7 @@ class Dialer:
                         self._resolvers, socket.getaddrinfo, to.host, to.port, 0, socket.SOCK_STREAM
                     )
             except failures.RESOLVE_ERRORS as exc:
-                raise failures.resolving(to.host, OSError(0, str(exc))) from None
+                raise failures.resolving(to.host, exc) from None
         async with deadlines.phase(Phase.CONNECT, lambda: f"{to.where} did not answer"):
             try:
                 return await aiohappyeyeballs.start_connection(
@@ -346,10 +346,10 @@ async def _handshake(
         async with deadlines.phase(Phase.AUTH, lambda: _not_done(connection)):
             await options.waiter
     except asyncssh.HostKeyNotVerifiable as exc:
-        trusted = options.known_hosts.match(to.host_key_alias or to.host, "", to.port)
-        raise failures.host_key(
-            to.where, to.known_as, client.presented, known=any(trusted[:2]), reason=str(exc)
-        ) from None
+        known = options.known_hosts.has(
+            to.host_key_alias or to.host, None if to.port == DEFAULT_PORT else to.port
+        )
+        raise failures.host_key(to.where, to.known_as, client.presented, known=known, reason=str(exc)) from None
     except (asyncssh.Error, OSError) as exc:
         raise failures.handshake(exc, to.where, f"{to.user}@{to.host}", client.offered or "no key") from None
     finally:

@@ -1,0 +1,1 @@
+"""OpenAI Codex CLI: its processes, its locks and its rollout files."""

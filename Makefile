@@ -1,0 +1,37 @@
+# Each target does its own set-up; on a bare machine `make test` is all there is to type.
+PYTHON = .venv/bin/python
+UV = 0.13.8
+
+.PHONY: setup test lint bench lock clean
+
+setup:
+	scripts/setup
+
+# Tests of one file share its fixtures (an SSH fleet, say), so a file stays on one worker.
+test:
+	scripts/setup --test
+	$(PYTHON) -m pytest -n logical --dist loadfile
+
+lint:
+	scripts/setup --test
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+bench:
+	scripts/setup --test
+	$(PYTHON) bench/fanout.py
+
+# Pins for everything, made from what the two pyproject.toml and requirements-dev.in ask for. hatchling and
+# editables install the two packages in place.
+COMPILE = $(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-package fleet-sessions-agent --custom-compile-command 'make lock' pyproject.toml agent/pyproject.toml
+lock:
+	scripts/setup
+	$(PYTHON) -m pip install -q --disable-pip-version-check uv==$(UV)
+	printf 'hatchling\neditables\n' | $(COMPILE) - -o requirements.txt
+	$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

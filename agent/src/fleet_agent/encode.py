@@ -1,0 +1,130 @@
+"""A reading -> the lines of one snapshot, within the wire's bounds, without secrets, in valid UTF-8. Pure."""
+
+import re
+from functools import lru_cache
+from typing import TypeVar
+
+import msgspec
+
+from fleet_agent.redact import clip, redact
+from fleet_agent.scan import Reading
+from fleet_agent.wire import (
+    MAX_LINE_BYTES,
+    MAX_SESSIONS,
+    MAX_SNAPSHOT_BYTES,
+    MAX_TEXT_CHARS,
+    Heartbeat,
+    Hello,
+    Problem,
+    Session,
+    Snapshot,
+)
+
+MAX_PROBLEMS = 100
+MAX_PIDS = 1000
+_FRAME_BYTES = 512  # what a snapshot line has around its sessions and problems
+
+# Paths that are no valid UTF-8 come as lone surrogates (PEP 383); JSON cannot carry those.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Words of ours and checked ids; everything else may hold what somebody typed.
+_OURS = re.compile("tool|(root_|parent_|forked_from_)?id|state|detail|evidence|confidence|title_source|kind")
+_DROP_LAST = ("waiting", "working", "unknown", "idle", "ended")  # what is dropped first stands last
+
+T = TypeVar("T", Session, Problem)
+
+
+def line(frame: Hello | Heartbeat | Snapshot) -> bytes:
+    """One frame as a line."""
+    return msgspec.json.encode(frame) + b"\n"
+
+
+def snapshot_lines(reading: Reading, seq: int) -> list[bytes]:
+    """The reading as snapshot lines: one, or several with `more` when it passes `MAX_LINE_BYTES`.
+
+    Past `MAX_SESSIONS` or `MAX_SNAPSHOT_BYTES` the sessions that ended or were idle longest are left out, and a
+    problem says how many.
+    """
+    problems = [_safe(problem) for problem in reading.problems[:MAX_PROBLEMS]]
+    if len(reading.problems) > MAX_PROBLEMS:
+        problems.append(
+            Problem("limit", f"{len(reading.problems) - MAX_PROBLEMS} more problems are not listed")
+        )
+    room_bytes = MAX_SNAPSHOT_BYTES - 2 * _FRAME_BYTES - sum(map(_size, problems))
+    sessions = _fitting([_safe(session) for session in _by_weight(reading.sessions)], room_bytes)
+    left_out = len(reading.sessions) - len(sessions)
+    if left_out:
+        problems.append(Problem("limit", f"{left_out} of {len(reading.sessions)} sessions are not listed"))
+    parts = _parts(sessions, problems)
+    return [
+        line(
+            Snapshot(
+                seq=seq,
+                now=reading.now,
+                sessions=tuple(part_sessions),
+                problems=tuple(part_problems),
+                complete=reading.complete,
+                scan_ms=reading.scan_ms,
+                more=number < len(parts),
+            )
+        )
+        for number, (part_sessions, part_problems) in enumerate(parts, 1)
+    ]
+
+
+def _by_weight(sessions: tuple[Session, ...]) -> list[Session]:
+    """The most telling first when not all of them can go; else as they came."""
+    if len(sessions) <= MAX_SESSIONS:
+        return list(sessions)
+    newest = sorted(sessions, key=lambda s: s.last_activity_at or 0.0, reverse=True)
+    return sorted(newest, key=lambda s: _DROP_LAST.index(s.state) if s.state in _DROP_LAST else 2)
+
+
+def _fitting(sessions: list[Session], room_bytes: int) -> list[Session]:
+    kept = []
+    for session in sessions[:MAX_SESSIONS]:
+        room_bytes -= _size(session) + _FRAME_BYTES // 8
+        if room_bytes < 0:
+            break
+        kept.append(session)
+    return kept
+
+
+def _parts(sessions: list[Session], problems: list[Problem]) -> list[tuple[list[Session], list[Problem]]]:
+    """Sessions and problems, packed into as many lines as they need."""
+    parts: list[tuple[list[Session], list[Problem]]] = [([], [])]
+    used_bytes = _FRAME_BYTES
+    for item in (*sessions, *problems):
+        size_bytes = _size(item)
+        if used_bytes + size_bytes > MAX_LINE_BYTES:
+            parts.append(([], []))
+            used_bytes = _FRAME_BYTES
+        used_bytes += size_bytes
+        if isinstance(item, Problem):
+            parts[-1][1].append(item)
+        elif isinstance(item, Session):
+            parts[-1][0].append(item)
+    return parts
+
+
+def _size(item: msgspec.Struct) -> int:
+    return len(msgspec.json.encode(item)) + 1  # and a comma
+
+
+def _safe(item: T) -> T:
+    """The same, with every text that is not ours made safe to send."""
+    changes: dict[str, object] = {}
+    for name in item.__struct_fields__:
+        value = getattr(item, name)
+        if isinstance(value, str):
+            safe = clip(value, MAX_TEXT_CHARS) if _OURS.fullmatch(name) else _safe_text(value)
+            if safe is not value:
+                changes[name] = safe
+        elif name == "pids" and len(value) > MAX_PIDS:
+            changes[name] = value[:MAX_PIDS]
+    return msgspec.structs.replace(item, **changes) if changes else item
+
+
+@lru_cache(maxsize=4096)
+def _safe_text(text: str) -> str:
+    # Redact first: a secret that is cut in the middle would no longer look like one.
+    return clip(redact(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text[: 4 * MAX_TEXT_CHARS])), MAX_TEXT_CHARS)

@@ -1,0 +1,179 @@
+"""Growing JSONL files, read from their end once and then only where they grew.
+
+    LineSplitter    bytes in, lines out; pure
+    Source          an open file: positioned reads, and the search for a line backwards from the end
+    Tail            remembers how far a file was read, and notices when it was replaced or cut
+
+Rollouts grow to gigabytes and single lines to 100 MiB; nothing here keeps more than one line of at most
+`MAX_LINE_BYTES`, and only while it is being read.
+"""
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+
+import msgspec
+
+from fleet_agent.files import open_regular
+
+MAX_LINE_BYTES = 4 << 20  # a longer line is handed out cut: its head says what it is
+CUT_BYTES = 4096
+_BLOCK_BYTES = 256 << 10
+_SEARCH_BLOCK_BYTES = 1 << 20
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One line without its newline; `cut` when it was too long and only its first `CUT_BYTES` are here."""
+
+    data: bytes
+    cut: bool = False
+
+
+class LineSplitter:
+    """Bytes in, lines out. The pieces in which the bytes come do not matter."""
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._cut_bytes = min(CUT_BYTES, max_line_bytes)
+        self._held = b""
+        self._cutting = False  # inside a line that is too long; `_held` is its head
+
+    def feed(self, data: bytes) -> Iterator[Line]:
+        """The lines that `data` completes."""
+        if self._cutting:
+            end = data.find(b"\n")
+            if end < 0:
+                return
+            yield Line(self._held, cut=True)
+            self._held, self._cutting, data = b"", False, data[end + 1 :]
+        *lines, self._held = (self._held + data).split(b"\n")
+        for line in lines:
+            yield self._line(line)
+        if len(self._held) > self._max_line_bytes:
+            self._held, self._cutting = self._held[: self._cut_bytes], True
+
+    def release(self) -> int:
+        """Forget the incomplete last line; how many bytes the reader must step back to see it again."""
+        if self._cutting:
+            return 0
+        held, self._held = len(self._held), b""
+        return held
+
+    def _line(self, data: bytes) -> Line:
+        return Line(data) if len(data) <= self._max_line_bytes else Line(data[: self._cut_bytes], cut=True)
+
+
+class Source:
+    """An open regular file. Close it, or use it as a context."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = open_regular(path)
+        status = os.fstat(self.fd)
+        self.identity = (status.st_dev, status.st_ino)
+        self.size = status.st_size
+        self.modified_at = status.st_mtime
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """At most `size_bytes` from `offset`, fewer at the end of the file."""
+        return os.pread(self.fd, size_bytes, offset)
+
+    def line_at(self, offset: int, limit_bytes: int = MAX_LINE_BYTES) -> Line | None:
+        """The line that starts at `offset`, cut if longer than the limit; None while it is not complete."""
+        splitter, position = LineSplitter(limit_bytes), offset
+        while position - offset <= limit_bytes:
+            block = self.read(position, _BLOCK_BYTES)
+            if not block:
+                return None
+            for line in splitter.feed(block):
+                return line
+            position += len(block)
+        return Line(self.read(offset, min(CUT_BYTES, limit_bytes)), cut=True)
+
+    def end_of_lines(self) -> int:
+        """The offset behind the last newline: what follows is a line that is still being written."""
+        return self._find_back((b"\n",), self.size, 0) + 1
+
+    def last_line_with(self, markers: tuple[bytes, ...], end: int, reach_bytes: int) -> int | None:
+        """Where the last line before `end` starts that holds one of `markers`; None if none is in reach."""
+        floor = max(0, end - reach_bytes)
+        hit = self._find_back(markers, end, floor)
+        return None if hit < 0 else self._find_back((b"\n",), hit, 0) + 1
+
+    def _find_back(self, wanted: tuple[bytes, ...], end: int, floor: int) -> int:
+        """The last offset in [floor, end) where one of `wanted` begins, or -1. Holds one block at a time."""
+        overlap = max(map(len, wanted)) - 1
+        start = end
+        while start > floor:
+            stop, start = min(end, start + overlap), max(floor, start - _SEARCH_BLOCK_BYTES)
+            block = self.read(start, stop - start)
+            at = max(map(block.rfind, wanted))
+            if at >= 0:
+                return start + at
+        return -1
+
+
+class Budget:
+    """How many bytes one reading of the host may still take from files."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.left_bytes = limit_bytes
+
+
+class Tail:
+    """How far one file has been read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.behind = False  # more is there than was read: the budget was spent
+        self._offset = 0
+        self._identity: tuple[int, int] | None = None
+        self._seen: tuple[int, ...] = ()
+        self._splitter = LineSplitter()
+
+    def changed(self) -> bool:
+        """Whether there is anything new to read. Raises `OSError` when the file cannot be seen."""
+        status = os.stat(self.path)
+        seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if seen == self._seen and not self.behind:
+            return False
+        self._seen = seen
+        return True
+
+    def is_new(self, source: Source) -> bool:
+        """Never read before, or another file in its place, or shorter than what was read."""
+        return self._identity != source.identity or source.size < self._offset
+
+    def start(self, source: Source, offset: int) -> None:
+        """Read from `offset` on, which is the start of a line."""
+        self._identity, self._offset, self._splitter = source.identity, offset, LineSplitter()
+
+    def lines(self, source: Source, budget: Budget) -> Iterator[Line]:
+        """The complete lines that were not read yet. A partial last line is held back until it is whole."""
+        self.behind = False
+        while self._offset < source.size:
+            size_bytes = min(_BLOCK_BYTES, source.size - self._offset, budget.left_bytes)
+            block = source.read(self._offset, size_bytes)
+            if not block:
+                self.behind = budget.left_bytes <= 0
+                break
+            self._offset += len(block)
+            budget.left_bytes -= len(block)
+            yield from self._splitter.feed(block)
+        if not self.behind:  # else the next reading goes on in the middle of this line
+            self._offset -= self._splitter.release()
+
+
+def lines_from_start(source: Source, limit_bytes: int) -> Iterator[Line]:
+    """The first lines of a file, as many as end within `limit_bytes`."""
+    splitter, offset = LineSplitter(), 0
+    while offset < limit_bytes and (block := source.read(offset, min(_BLOCK_BYTES, limit_bytes - offset))):
+        offset += len(block)
+        yield from splitter.feed(block)

@@ -1,0 +1,59 @@
+"""What a native codex process is, by its program and its arguments. Pure.
+
+Measured on Codex 0.21 to 0.169. The npm wrapper is a `node` process and never matches; helpers of the sandbox
+run the same program under another argv[0].
+"""
+
+import os
+import re
+from collections.abc import Sequence
+
+# The npm package of 0.36 and older names the binary for its platform; the kernel cuts short names at 15
+# characters, and that is all that can be seen of another user's process.
+_PROGRAM = re.compile(r"codex(-(x86_64|aarch64|arm64)(-[\w-]+)?|-x86_64-un|-aarch64-u|-aarch64-a)?")
+
+_VALUED = re.compile(
+    r"-[cmpsCai]|--(config|model|profile|sandbox|cd|ask-for-approval|image|enable|disable|remote|local-provider"
+    r"|remote-auth-token-env|add-dir)"
+)
+_HELPERS = re.compile(r"(.*/)?(codex-linux-sandbox|apply_?patch)")
+_EXEC = ("exec", "e", "review")
+_NOT_SESSIONS = re.compile(
+    r"login|logout|mcp|plugin|completion|debug|apply|a|sandbox|cloud|cloud-tasks|features|queue|doctor|archive"
+    r"|unarchive|delete|migrate-rollouts|exec-server|execpolicy|responses-api-proxy|remote-control|update|app|help"
+    r"|stdio-to-uds|generate-ts"
+)
+
+
+def is_codex(image: str) -> bool:
+    """Whether a program (its path, or a short process name) is the native Codex binary."""
+    return _PROGRAM.fullmatch(os.path.basename(image)) is not None
+
+
+def kind(argv: Sequence[str]) -> str | None:
+    """tui | exec | app-server | daemon; None for what holds no session: sandbox helpers, updaters, `login` ...
+
+    >>> kind(["codex", "-m", "gpt-5.5", "exec", "hello"])
+    'exec'
+    """
+    if argv and _HELPERS.fullmatch(argv[0]):
+        return None
+    command, rest = _command(argv)
+    if command in _EXEC:
+        return "exec"
+    if command == "app-server":
+        if "--managed-daemon" in rest:
+            return "daemon"
+        return None if rest[:1] == ["daemon"] or rest[:1] == ["proxy"] else "app-server"
+    return None if command and _NOT_SESSIONS.fullmatch(command) else "tui"
+
+
+def _command(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The first argument that is no option and no option's value, and what follows it."""
+    arguments = iter(argv[1:])
+    for argument in arguments:
+        if _VALUED.fullmatch(argument):
+            next(arguments, None)
+        elif not argument.startswith("-"):
+            return argument, list(arguments)
+    return None, []

@@ -1,0 +1,187 @@
+"""Codex's threads on this host: processes and files in, sessions out."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from fleet_agent.git import Branches
+from fleet_agent.machine import user_name
+from fleet_agent.mounts import Mounts
+from fleet_agent.processes import ProcessTable
+from fleet_agent.status import GATED, judge
+from fleet_agent.tail import MAX_LINE_BYTES, Budget
+from fleet_agent.tools import Found
+from fleet_agent.tools.codex import argv
+from fleet_agent.tools.codex.holders import Holder, Holdings, holdings, home_of, with_process
+from fleet_agent.tools.codex.homes import Homes
+from fleet_agent.tools.codex.session import Thread, evidence, session
+from fleet_agent.tools.codex.thread import ThreadFile
+from fleet_agent.wire import Problem, Session
+
+READ_BUDGET_BYTES = 256 << 20  # of all rollouts together, in one reading
+
+Loose = dict[str, tuple[str, int]]  # rollouts that no process holds: path -> (thread id, mtime in ns)
+
+
+class Codex:
+    """Finds Codex's threads. Keeps what it read, so that the next reading costs only what is new.
+
+    `privacy` is one of `fleet_agent.tools.PRIVACIES`; `environ` names the homes of the user who runs the agent.
+    """
+
+    name = "codex"
+    variables = ("CODEX_HOME", "HOME", "CODEX_THREAD_ID", "CODEX_TOOL_CALL_ID")
+
+    def __init__(
+        self,
+        privacy: str = "meta",
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        own = (home_of(environ), home_of({"HOME": environ.get("HOME", "")}))
+        self._homes = Homes([home for home in own if home], clock)
+        self._want_prompts = privacy != "meta"
+        self._files: dict[str, ThreadFile] = {}
+        self._writerless: Loose = {}
+        self._branches = Branches(clock)
+        self._mounts = Mounts(clock)
+        self._problems: list[Problem] = []
+
+    def is_tool(self, image: str) -> bool:
+        """Whether a program is the native Codex binary."""
+        return argv.is_codex(image)
+
+    def find(self, table: ProcessTable, now: float) -> Found:
+        """All threads that a process holds open, and those that ended lately. `now` is epoch seconds."""
+        held, loose = self._look(table, now)
+        self._problems = list(self._homes.problems)
+        self._check_permissions(table.hidden, held)
+        sees_all = not (table.hidden or held.unreadable)
+        threads = _with_processes(self._threads(held, loose), table)
+        sessions = tuple(self._session(thread, now, sees_all) for thread in threads)
+        return Found(sessions, tuple(self._problems), sees_all and self._homes.complete)
+
+    def _look(self, table: ProcessTable, now: float) -> tuple[Holdings, Loose]:
+        """What is held open, and what was written lately and is not.
+
+        A file without a writer is only believed after a second look at all processes: its writer may have
+        started since the first, or may have been another program when it was looked at last.
+        """
+        held = holdings(table.processes)
+        loose = _without(held, self._homes.poll(held.homes, now))
+        if loose.items() - self._writerless.items():
+            table.scan(full=True)
+            held = holdings(table.processes)
+            loose = _without(held, loose)
+        self._writerless = loose
+        return held, loose
+
+    def _threads(self, held: Holdings, loose: Loose) -> list[Thread]:
+        budget, before, self._files = Budget(READ_BUDGET_BYTES), self._files, {}
+        paths = {thread_id: path for path, (thread_id, _) in loose.items()}
+        threads = []
+        for thread_id, holder in held.threads.items():
+            path = holder.path or paths.pop(thread_id, None)  # it may be loaded but not opened yet
+            threads.append(self._thread(thread_id, path, holder, before, budget))
+        ended = [self._thread(thread_id, path, None, before, budget) for thread_id, path in paths.items()]
+        return threads + [thread for thread in ended if not self._is_gone(thread)]
+
+    def _thread(
+        self,
+        thread_id: str,
+        path: str | None,
+        holder: Holder | None,
+        before: dict[str, ThreadFile],
+        budget: Budget,
+    ) -> Thread:
+        """One thread. Whatever goes wrong with it is a problem of its own and leaves the others alone."""
+        home = holder.home if holder else _home_above(path)
+        thread = Thread(thread_id, home, path, holder, name=self._homes.name(home, thread_id))
+        if path is None:
+            return msgspec.structs.replace(thread, branch=self._branch(thread.cwd))
+        file = before.get(path) or ThreadFile(path, self._want_prompts)
+        try:
+            file.poll(budget)
+            self._check_file(file, held=holder is not None)
+        except Exception as exc:
+            self._problem("internal", f"a bug of the agent: {type(exc).__name__}: {exc}", path)
+            return msgspec.structs.replace(thread, readable=False)
+        self._files[path] = file
+        thread = msgspec.structs.replace(
+            thread,
+            facts=file.facts,
+            calls=tuple(file.facts.calls.values()) if file.facts else (),
+            readable=file.fault is None,
+            behind=file.behind,
+            modified_at=file.modified_at,
+            prompt=file.prompt,
+        )
+        return msgspec.structs.replace(thread, branch=self._branch(thread.cwd))
+
+    def _is_gone(self, thread: Thread) -> bool:
+        """Whether its file vanished between the listing and the reading: then there is nothing to show."""
+        file = self._files.get(thread.path or "")
+        return file is not None and file.gone
+
+    def _branch(self, cwd: str | None) -> str | None:
+        return self._branches.of(cwd) if cwd else None
+
+    def _session(self, thread: Thread, now: float, sees_all: bool) -> Session:
+        shared = thread.holder is None and thread.path is not None and self._mounts.on_network(thread.path)
+        blind = "network" if shared else None if sees_all else "scan"
+        return session(thread, judge(evidence(thread, now, blind)))
+
+    def _check_permissions(self, hidden: bool, held: Holdings) -> None:
+        if held.unreadable:
+            counts = Counter(user_name(process.uid) for process in held.unreadable)
+            whose = ", ".join(f"{count} of {user}" for user, count in sorted(counts.items()))
+            message = f"Codex processes could not be read ({whose}); run the agent as that user or as root"
+            self._problem("permission", message)
+        if hidden:
+            message = "this system hides other users' processes (hidepid): their sessions cannot be seen"
+            self._problem("permission", message)
+
+    def _check_file(self, file: ThreadFile, held: bool) -> None:
+        if file.gone and not held:
+            return
+        if file.fault:
+            self._problem("unreadable", f"this rollout cannot be read: {file.fault}", file.path)
+        elif file.facts and file.facts.cut_lines:
+            lines = f"{file.facts.cut_lines} line(s) of more than {MAX_LINE_BYTES >> 20} MiB"
+            self._problem("oversize", f"{lines} were read only in part", file.path)
+        elif file.behind:
+            self._problem("limit", "this rollout grows faster than it is read", file.path)
+
+    def _problem(self, kind: str, message: str, path: str | None = None) -> None:
+        self._problems.append(Problem(kind, message, path))
+
+
+def _without(held: Holdings, recent: Loose) -> Loose:
+    """What no process holds open. What is held by its lock alone stays: its rollout is found this way."""
+    open_paths = {holder.path for holder in held.threads.values()}
+    open_ids = {thread_id for thread_id, holder in held.threads.items() if holder.path}
+    return {p: found for p, found in recent.items() if p not in open_paths and found[0] not in open_ids}
+
+
+def _home_above(path: str | None) -> str | None:
+    """The home of a rollout at sessions/YYYY/MM/DD/."""
+    return path.rsplit("/", 5)[0] if path else None
+
+
+def _with_processes(threads: list[Thread], table: ProcessTable) -> list[Thread]:
+    """Tell which open calls have a live process. Only asked when there is such a call."""
+    writers = frozenset(
+        pid for t in threads if t.holder and any(c.kind in GATED for c in t.calls) for pid in t.holder.pids
+    )
+    if not writers:
+        return threads
+    children = table.children(writers)
+    marked = []
+    for t in threads:
+        own = [child for child in children if t.holder and child.ppid in t.holder.pids]
+        calls = tuple(with_process(call, t.id, t.meta.version, own) for call in t.calls)
+        marked.append(msgspec.structs.replace(t, calls=calls))
+    return marked

@@ -1,0 +1,107 @@
+"""Which processes hold which threads open, by the files they have open.
+
+Since 0.150 the one writer of a thread holds thread-writer-locks/<thread id>.lock; all releases keep the rollout
+open for writing as long as the thread is loaded. Locks are never taken or probed: that could make Codex fail.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from fleet_agent.processes import Child, Process, open_files
+from fleet_agent.status import Call
+from fleet_agent.tools.codex import argv
+from fleet_agent.tools.codex.lines import THREAD_ID, release
+
+# Since when Codex marks its tools' processes with CODEX_THREAD_ID; from 0.163 on also with CODEX_TOOL_CALL_ID.
+MARKS_SINCE = (0, 116)
+_CLOCK_SLACK_S = 0.25  # a process's start is known to 10 ms, the time of its call's line to 1 ms
+
+_LOCK = re.compile(rf"(.+)/thread-writer-locks/({THREAD_ID})\.lock")
+_ROLLOUT = re.compile(
+    rf"(.*?)(?:/sessions/\d+/\d+/\d+|/archived_sessions)?/rollout-[\dT-]+-({THREAD_ID})\.jsonl(?: \(deleted\))?"
+)
+
+
+class Holder(msgspec.Struct):
+    """Who holds one thread open; before 0.150 it can be several. `path` is its rollout if that is open."""
+
+    processes: list[Process]
+    home: str
+    path: str | None = None
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes' pids."""
+        return tuple(process.pid for process in self.processes)
+
+
+class Holdings(msgspec.Struct):
+    """What all Codex processes hold open: threads by id, every CODEX_HOME in use, and who could not be read."""
+
+    threads: dict[str, Holder]
+    homes: set[str]
+    unreadable: list[Process]
+
+
+def holdings(processes: Iterable[Process]) -> Holdings:
+    """Read the open files of every process that can hold sessions."""
+    found = Holdings({}, set(), [])
+    for process in processes:
+        if argv.kind(process.argv) is None:
+            continue
+        try:
+            files = open_files(process)
+        except PermissionError:
+            found.unreadable.append(process)
+            continue
+        except OSError:
+            continue  # it ended meanwhile
+        home = home_of(process.environ or {})
+        found.homes.update([os.path.realpath(home)] if home else [])
+        for path, writable in files:
+            _hold(found, process, path, writable)
+    return found
+
+
+def home_of(environ: Mapping[str, str]) -> str | None:
+    """The CODEX_HOME of a process with this environment."""
+    home = environ.get("HOME")
+    return environ.get("CODEX_HOME") or (f"{home}/.codex" if home else None)
+
+
+def _hold(found: Holdings, process: Process, path: str, writable: bool) -> None:
+    lock = _LOCK.fullmatch(path)
+    rollout = None if lock else _ROLLOUT.fullmatch(path)
+    match = lock or rollout
+    if match is None or not writable:  # Codex also opens rollouts for a moment to list them
+        return
+    home, thread = match.groups()
+    holder = found.threads.setdefault(thread, Holder([], home))
+    if process not in holder.processes:
+        holder.processes.append(process)
+    if rollout:
+        holder.path = path
+    found.homes.add(home)
+
+
+def with_process(call: Call, thread: str, version: str | None, children: Iterable[Child]) -> Call:
+    """The call, and whether one of its writer's children is its process. Pure."""
+    seen = {_is_process_of(child, call, thread, version) for child in children}
+    process = "yes" if "yes" in seen else "maybe" if "maybe" in seen else "no"
+    return msgspec.structs.replace(call, process=process)
+
+
+def _is_process_of(child: Child, call: Call, thread: str, version: str | None) -> str:
+    later = call.at is None or child.created_at >= call.at - _CLOCK_SLACK_S
+    if child.environ is None:
+        return "maybe" if later else "no"
+    owner, call_id = child.environ.get("CODEX_THREAD_ID"), child.environ.get("CODEX_TOOL_CALL_ID")
+    if owner == thread:
+        # In code mode the id is the command's own, not the call's; then only the time tells them apart.
+        named = call_id is not None and call.kind != "script"
+        return "yes" if (call_id == call.id if named else later) else "no"
+    unmarked = owner is None and (release(version) or MARKS_SINCE) < MARKS_SINCE
+    return "maybe" if unmarked and later else "no"

@@ -1,0 +1,77 @@
+"""The CODEX_HOMEs of this host that are in use, or were lately: their thread names and recent rollouts."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from fleet_agent.tools.codex.names import Names
+from fleet_agent.tools.codex.recent import MAX_FILES, RecentRollouts
+from fleet_agent.wire import Problem
+
+MAX_HOMES = 100
+
+
+class _Home(msgspec.Struct):
+    names: Names
+    recent: RecentRollouts
+
+
+class Homes:
+    """Every home that is known. `own` are looked at always, others while in use or lately written to."""
+
+    def __init__(self, own: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self.problems: list[Problem] = []
+        self._own = frozenset(own)
+        self._clock = clock
+        self._homes: dict[str, _Home] = {}
+
+    def poll(self, in_use: set[str], now: float) -> dict[str, tuple[str, int]]:
+        """The rollouts written lately, in all homes: path -> (thread id, mtime in ns). `now`: epoch seconds."""
+        self.problems = []
+        wanted = in_use | {os.path.realpath(home) for home in self._own}
+        self._add(wanted)
+        recent: dict[str, tuple[str, int]] = {}
+        for path, home in list(self._homes.items()):
+            found = home.recent.poll(now)
+            if found or path in wanted:
+                recent |= found
+                self._check(path, home)
+            else:
+                del self._homes[path]
+        return recent
+
+    def name(self, home: str | None, thread_id: str) -> str | None:
+        """What a person named a thread."""
+        known = self._homes.get(home) if home else None
+        return known.names.get(thread_id) if known else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all their directories could be listed."""
+        return not any(home.recent.unreadable for home in self._homes.values())
+
+    def _add(self, wanted: set[str]) -> None:
+        for path in sorted(wanted - self._homes.keys()):
+            if len(self._homes) >= MAX_HOMES:
+                message = (
+                    f"more than {MAX_HOMES} CODEX_HOMEs are in use; ended sessions of this one are not shown"
+                )
+                self.problems.append(Problem("limit", message, path))
+            else:
+                self._homes[path] = _Home(Names(path), RecentRollouts(path, self._clock))
+
+    def _check(self, path: str, home: _Home) -> None:
+        """Read new names; note what could not be read."""
+        try:
+            home.names.poll()
+        except OSError as exc:
+            message = f"the names of threads cannot be read: {exc.strerror or exc}"
+            self.problems.append(Problem("unreadable", message, home.names.path))
+        for directory, why in home.recent.unreadable.items():
+            message = f"the sessions in this directory cannot be listed: {why}"
+            self.problems.append(Problem("unreadable", message, directory))
+        if home.recent.cut:
+            message = f"only the newest {MAX_FILES} rollouts were looked at for sessions that ended lately"
+            self.problems.append(Problem("limit", message, path))

@@ -1,0 +1,138 @@
+"""The facts of one thread -> its row in the snapshot. Pure."""
+
+import msgspec
+
+from fleet_agent.processes import Process
+from fleet_agent.redact import headline
+from fleet_agent.status import Call, Evidence, Verdict
+from fleet_agent.tools.codex import argv
+from fleet_agent.tools.codex.holders import Holder
+from fleet_agent.tools.codex.lines import Meta
+from fleet_agent.tools.codex.rollout import Rollout
+from fleet_agent.wire import Session
+
+MAX_TITLE_CHARS = 200
+
+
+class Thread(msgspec.Struct, frozen=True):
+    """Everything that was read of one thread. `holder` is None when no process holds it open.
+
+    `calls` are the open calls of `facts`, with what was seen of their processes.
+    """
+
+    id: str
+    home: str | None
+    path: str | None = None
+    holder: Holder | None = None
+    facts: Rollout | None = None
+    calls: tuple[Call, ...] = ()
+    readable: bool = True
+    behind: bool = False
+    modified_at: float | None = None
+    name: str | None = None
+    prompt: str | None = None
+    branch: str | None = None
+
+    @property
+    def meta(self) -> Meta:
+        """Who it is; empty before its first line is written."""
+        return self.facts.meta if self.facts else Meta()
+
+    @property
+    def cwd(self) -> str | None:
+        """Its directory. A daemon's own directory says nothing about its threads."""
+        if self.facts and self.facts.cwd:
+            return self.facts.cwd
+        return next((p.cwd for p in self.writers if argv.kind(p.argv) in ("tui", "exec")), None)
+
+    @property
+    def writers(self) -> list[Process]:
+        """The processes that hold it open."""
+        return self.holder.processes if self.holder else []
+
+    @property
+    def started_at(self) -> float | None:
+        """When the conversation began, in epoch seconds."""
+        return self.meta.started_at or created_at(self.id)
+
+
+def evidence(thread: Thread, now: float, blind: str | None) -> Evidence:
+    """What is known about the state of a thread."""
+    facts = thread.facts
+    return Evidence(
+        now=now,
+        live=thread.holder is not None,
+        readable=thread.readable,
+        turn=facts.turn if facts else None,
+        calls=thread.calls,
+        last_actor=facts.last_actor if facts else None,
+        active_at=(facts.last_at if facts else None) or thread.modified_at or thread.started_at,
+        resumed_at=facts.resumed_at if facts else None,
+        approvals=facts.approvals if facts else None,
+        reviewer=facts.reviewer if facts else None,
+        writer_at=min((process.created_at for process in thread.writers), default=None),
+        one_shot=_is_one_shot(thread),
+        server=any(argv.kind(process.argv) in ("app-server", "daemon") for process in thread.writers),
+        blind=blind,
+        gapless=(facts is None or facts.gapless) and not thread.behind,
+    )
+
+
+def _is_one_shot(thread: Thread) -> bool:
+    """Whether its process is a `codex exec`, or was: then the file must tell, of the one that began it."""
+    if thread.writers:
+        return any(argv.kind(process.argv) == "exec" for process in thread.writers)
+    return thread.meta.source == "exec" or thread.meta.originator == "codex_exec"
+
+
+def session(thread: Thread, verdict: Verdict) -> Session:
+    """The row of a thread."""
+    facts, meta = thread.facts, thread.meta
+    heading, heading_source = title(thread.name, thread.prompt, thread.cwd)
+    last_activity_at = (facts.last_at if facts else None) or thread.modified_at
+    return Session(
+        tool="codex",
+        id=thread.id,
+        state=verdict.state,
+        detail=verdict.detail,
+        reason=verdict.reason,
+        evidence=verdict.evidence,
+        confidence=verdict.confidence,
+        since_at=verdict.since_at,
+        root_id=meta.root_id,
+        parent_id=meta.parent_id,
+        forked_from_id=meta.forked_from_id,
+        title=heading,
+        title_source=heading_source,
+        cwd=thread.cwd,
+        branch=thread.branch,
+        model=facts.model if facts else None,
+        tool_version=meta.version,
+        source=meta.source,
+        originator=meta.originator,
+        started_at=thread.started_at,
+        last_activity_at=last_activity_at,
+        ended_at=(verdict.since_at or last_activity_at) if verdict.state == "ended" else None,
+        tokens=facts.tokens if facts else None,
+        context_used_tokens=facts.context_used if facts else None,
+        context_window_tokens=facts.context_window if facts else None,
+        pids=tuple(process.pid for process in thread.writers),
+        tty=next((process.tty for process in thread.writers if process.tty), None),
+        home=thread.home,
+        transcript=thread.path,
+    )
+
+
+def title(name: str | None, prompt: str | None, cwd: str | None) -> tuple[str | None, str | None]:
+    """What to call a thread, and where that comes from: name | prompt | directory."""
+    directory = (cwd or "").rstrip("/").rpartition("/")[2] or cwd
+    for found, source in ((name, "name"), (prompt, "prompt"), (directory, "directory")):
+        heading = headline(found, MAX_TITLE_CHARS) if found else ""
+        if heading:
+            return heading, source
+    return None, None
+
+
+def created_at(thread_id: str) -> float | None:
+    """When a thread id was made, from its UUIDv7 (RFC 9562: milliseconds in the first 48 bits)."""
+    return int(thread_id[:8] + thread_id[9:13], 16) / 1000 if thread_id[14] == "7" else None

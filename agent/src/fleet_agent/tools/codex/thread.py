@@ -1,0 +1,98 @@
+"""One rollout file, followed: where to begin reading it, and the facts that were read."""
+
+from fleet_agent.tail import Budget, Source, Tail, lines_from_start
+from fleet_agent.tools.codex import rollout
+from fleet_agent.tools.codex.lines import Meta, decode_meta, first_prompt
+from fleet_agent.tools.codex.rollout import Rollout
+
+MAX_HEAD_BYTES = 16 << 20
+REACH_BYTES = 64 << 20  # how far from the end the last turn's start is looked for
+OLD_REACH_BYTES = 4 << 20
+PROMPT_REACH_BYTES = 1 << 20
+
+
+class ThreadFile:
+    """The rollout at `path`. `facts` is None until its first line is whole, `fault` why it cannot be read."""
+
+    def __init__(self, path: str, want_prompt: bool) -> None:
+        self.path = path
+        self.facts: Rollout | None = None
+        self.fault: str | None = None
+        self.gone = False
+        self.prompt: str | None = None
+        self.modified_at: float | None = None
+        self._tail = Tail(path)
+        self._want_prompt = want_prompt
+
+    @property
+    def behind(self) -> bool:
+        """Whether there was more to read than the budget allowed."""
+        return self._tail.behind
+
+    def poll(self, budget: Budget) -> None:
+        """Read what is new."""
+        try:
+            if self._tail.changed() or self.fault:
+                self.fault, self.gone = None, False
+                self._poll(budget)
+        except OSError as exc:
+            self.fault, self.gone = exc.strerror or str(exc), isinstance(exc, FileNotFoundError)
+
+    def _poll(self, budget: Budget) -> None:
+        with Source(self.path) as source:
+            self.modified_at = source.modified_at
+            if self.facts is None or self._tail.is_new(source):
+                self.facts = self._first_sight(source, budget)
+            else:
+                self._read(self.facts, source, budget)
+            if self.facts:
+                self._find_prompt(source, self.facts.meta)
+
+    def _first_sight(self, source: Source, budget: Budget) -> Rollout | None:
+        head = source.line_at(0, MAX_HEAD_BYTES)
+        if head is None:
+            return None
+        meta = decode_meta(head)
+        if meta is None:
+            self.fault = "its first line is no session_meta"
+            return None
+        facts = Rollout(meta)
+        facts.cut_lines += head.cut
+        start, facts.gapless = _last_turn(source, source.end_of_lines())
+        self._tail.start(source, start)
+        self._read(facts, source, budget)
+        _catch_up(facts, source, start)
+        return facts
+
+    def _read(self, facts: Rollout, source: Source, budget: Budget) -> None:
+        for line in self._tail.lines(source, budget):
+            facts.feed(line)
+
+    def _find_prompt(self, source: Source, meta: Meta) -> None:
+        if not self._want_prompt or self.prompt:
+            return
+        self.prompt = first_prompt(lines_from_start(source, PROMPT_REACH_BYTES), meta.own_from_ordinal)
+        self._want_prompt = self.prompt is None and source.size < PROMPT_REACH_BYTES
+
+
+def _last_turn(source: Source, end: int) -> tuple[int, bool]:
+    """Where to begin reading, and whether nothing of the last turn is lost by it."""
+    start = source.last_line_with(rollout.TURN_START, end, REACH_BYTES)
+    if start is not None:
+        return start, True
+    if end <= OLD_REACH_BYTES:
+        return 0, True  # short enough to be read whole
+    for markers in (rollout.OLD_TURN_START, rollout.BARE_TURN_START):
+        start = source.last_line_with(markers, end, OLD_REACH_BYTES)
+        if start is not None:
+            return start, end <= REACH_BYTES
+    return end - OLD_REACH_BYTES, False  # in the middle of a line, which is then no JSON and passed over
+
+
+def _catch_up(facts: Rollout, source: Source, start: int) -> None:
+    """What a turn that has just begun has not said yet: its settings, and the token counts so far."""
+    missing = ((facts.model, rollout.SETTINGS), (facts.tokens, rollout.TOKEN_COUNTS))
+    for markers in (markers for value, markers in missing if value is None):
+        at = source.last_line_with(markers, start, OLD_REACH_BYTES)
+        if at is not None:
+            facts.feed_earlier(source.line_at(at))

@@ -1,0 +1,59 @@
+"""What a reader should know about readings that did not fail. Pure."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from fleet.hosts import fold
+from fleet.model import Fleet, HostState, Reading
+from fleet.views.rows import machine
+from fleet.views.units import age
+
+SKEW_WARNING_S = 60.0  # below it, a clock that is off confuses nobody
+
+
+class WarningEntry(msgspec.Struct, frozen=True):
+    """Something to know about a reading that did not fail. `host` is null where it is about several.
+
+    `kind`: incomplete (sessions may exist that the agent may not see), permission, unreadable, oversize, limit,
+    internal (what the agent could not read), note (oddities of the transfer), clock (the host's is off; ages
+    are right all the same), same_machine. Take a kind that you do not know as note.
+    """
+
+    host: str | None
+    kind: str
+    message: str
+
+
+def warnings(fleet: Fleet) -> tuple[WarningEntry, ...]:
+    """All warnings, in the order of the hosts; what concerns several hosts comes last."""
+    own = [w for host in fleet.hosts.values() if host.reading for w in _of_host(host, host.reading)]
+    return (*own, *_same_machine(fleet))
+
+
+def _of_host(host: HostState, reading: Reading) -> Iterator[WarningEntry]:
+    if not reading.snapshot.complete:
+        message = "not every process could be looked into: sessions may be missing here"
+        yield WarningEntry(host.name, "incomplete", message)
+    for problem in reading.snapshot.problems:
+        path = f" ({problem.path})" if problem.path and problem.path not in problem.message else ""
+        yield WarningEntry(host.name, problem.kind, problem.message + path)
+    for note in reading.notes:
+        yield WarningEntry(host.name, "note", note)
+    if abs(reading.skew_s) >= SKEW_WARNING_S:
+        direction = "ahead of" if reading.skew_s > 0 else "behind"
+        message = (
+            f"its clock is {age(abs(reading.skew_s))} {direction} this machine's; ages are right all the same"
+        )
+        yield WarningEntry(host.name, "clock", message)
+
+
+def _same_machine(fleet: Fleet) -> Iterator[WarningEntry]:
+    names: dict[tuple[str, str], list[str]] = {}
+    for host in fleet.hosts.values():
+        if host.reading and (identity := machine(host.reading)):
+            names.setdefault(identity, []).append(host.name)
+    for same in names.values():
+        if len(same) > 1:
+            message = f"{fold(same)} are one machine: a session that several of them show is listed once"
+            yield WarningEntry(None, "same_machine", message)

@@ -1,0 +1,40 @@
+"""Fixtures that more than one test module uses; the lab's own are explained in tests/lab."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.codex import CodexHome
+from lab.mock_responses import MockResponses
+from lab.sshfleet import SshFleet
+
+pytest_plugins = ("lab.plugin",)
+
+
+@pytest.fixture(scope="session")
+def mock_api() -> Iterator[MockResponses]:
+    """The mock model API."""
+    with MockResponses() as api:
+        yield api
+
+
+@pytest.fixture
+def codex_home(mock_api: MockResponses) -> Iterator[CodexHome]:
+    """A CODEX_HOME of its own for the real Codex, with everything that runs in it ended afterwards."""
+    with CodexHome(mock_api.url) as home:
+        yield home
+
+
+@pytest.fixture
+def ssh_fleet(tmp_path: Path) -> Iterator[Callable[..., SshFleet]]:
+    """Starts an SshFleet with the given options: `ssh_fleet(hosts=2, faults={"hang": 1})`; ended afterwards."""
+    with ExitStack() as started:
+
+        def start(**options: Any) -> SshFleet:
+            root = tmp_path / f"fleet{len(list(tmp_path.glob('fleet*')))}"
+            return started.enter_context(SshFleet(root, **options))
+
+        yield start

@@ -1,0 +1,297 @@
+"""What fleet promises about SSH: keys are checked, nothing is forwarded, a host's output is bounded."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from fleet import collector
+from fleet.config import HostSpec
+from fleet.errors import ErrorKind
+from fleet.model import Fleet, HostState
+from fleet_agent.wire import SCHEMA, Hello, Snapshot
+from lab import inventory
+from lab.sshfleet import SshFleet, install_agent
+
+pytestmark = pytest.mark.sshd
+
+
+def read(*specs: HostSpec) -> Fleet:
+    return collector.run(collector.read_fleet(specs))
+
+
+def one(spec: HostSpec) -> HostState:
+    return read(spec).hosts[spec.name]
+
+
+def script(path: Path, body: str) -> Path:
+    path.write_text("#!/bin/sh\n" + body)
+    path.chmod(0o755)
+    return path
+
+
+def tattler(path: Path) -> Path:
+    """An "agent" that tells its environment: each variable is a session's title."""
+    hello = msgspec.json.encode(Hello(schema=SCHEMA)).decode()
+    return script(
+        path,
+        f"echo '{hello}'\n"
+        """printf '{"type":"snapshot","seq":1,"now":1.0,"sessions":['\n"""
+        """printf '{"tool":"codex","id":"tty","title":"%s"}' "$(tty)"\n"""
+        "for name in $(env | sed 's/=.*//'); do\n"
+        """  printf ',{"tool":"codex","id":"%s"}' "$name"\n"""
+        "done\necho ']}'\n",
+    )
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
+    """Four healthy hosts, whose sshd would forward and compress whatever a client asked for."""
+    options = ["AllowAgentForwarding yes", "X11Forwarding yes", "AcceptEnv *", "Compression yes"]
+    with SshFleet(tmp_path_factory.mktemp("safety") / "fleet", hosts=4, sshd_options=options) as fleet:
+        install_agent(fleet)
+        yield fleet
+
+
+def aliased(lab: SshFleet, config: Path, extra: str, name: str = "h0001") -> HostSpec:
+    """A host that only ssh_config knows, with `extra` in its block."""
+    config.write_text(
+        f"Host {name}\n  HostName {lab.hosts[name].address}\n  Port {lab.port}\n  User {lab.user}\n"
+        f"  IdentityFile {lab.key}\n  IdentitiesOnly yes\n{extra}"
+    )
+    return HostSpec(name, ssh_config=str(config))
+
+
+def test_an_alias_of_ssh_config_needs_no_key_at_all(lab: SshFleet, tmp_path: Path) -> None:
+    """Address, port, user, key and known_hosts come from ssh_config, with Include and Match."""
+    (tmp_path / "more").write_text(
+        f"Match host {lab.hosts['h0001'].address}\n  UserKnownHostsFile {lab.known_hosts}\n"
+    )
+    state = one(aliased(lab, tmp_path / "config", f"Include {tmp_path}/more\n"))
+    assert state.error is None
+
+
+@pytest.mark.parametrize("off", ["UserKnownHostsFile none", "UserKnownHostsFile /dev/null"])
+def test_checking_cannot_be_turned_off_by_ssh_config(lab: SshFleet, tmp_path: Path, off: str) -> None:
+    """With nothing to check the key against, the host is refused (PROMISES 7)."""
+    extra = f"  StrictHostKeyChecking no\n  {off}\n  GlobalKnownHostsFile /dev/null\n"
+    state = one(aliased(lab, tmp_path / "config", extra))
+    assert state.error is not None
+    assert state.error.kind is ErrorKind.HOST_KEY
+
+
+def test_checking_cannot_be_turned_off_for_the_jump_either(lab: SshFleet, tmp_path: Path) -> None:
+    """A jump host whose key is not known is refused as well, and named."""
+    jump = aliased(lab, tmp_path / "config", "  StrictHostKeyChecking no\n  UserKnownHostsFile none\n", "h0002")
+    state = one(msgspec.structs.replace(inventory.specs(lab, "h0001")[0], jump=jump))
+    assert state.error is not None
+    assert state.error.kind is ErrorKind.HOST_KEY
+    assert state.error.message.startswith("jump host h0002: ")
+
+
+def test_nothing_is_forwarded_whatever_ssh_config_says(
+    lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No agent, X11, pty, environment or remote command of the user's reaches the host (PROMISES 8)."""
+    monkeypatch.setenv("FLEET_SECRET", "x")
+    monkeypatch.setenv("DISPLAY", ":0")
+    extra = (
+        "  ForwardAgent yes\n  ForwardX11 yes\n  ForwardX11Trusted yes\n  SetEnv PLANTED=1\n  SendEnv *\n"
+        f"  RemoteCommand echo planted\n  RequestTTY force\n  UserKnownHostsFile {lab.known_hosts}\n"
+    )
+    spec = aliased(lab, tmp_path / "config", extra)
+    state = one(msgspec.structs.replace(spec, agent_command=str(tattler(tmp_path / "tattler"))))
+    assert state.reading is not None, state.error
+    told = {session.id: session.title for session in state.reading.snapshot.sessions}
+    assert not {"SSH_AUTH_SOCK", "DISPLAY", "SSH_TTY", "PLANTED", "FLEET_SECRET"} & set(told)
+    assert told["tty"] == "not a tty"
+    assert "SSH_CONNECTION" in told  # the tattler does tell
+
+
+def test_compression_is_never_negotiated(lab: SshFleet, tmp_path: Path) -> None:
+    """No decompression bomb, though sshd offers zlib and ssh_config asks for it (PROMISES 2)."""
+    from fleet.transport.deadlines import Deadlines
+    from fleet.transport.ssh import Dialer
+
+    spec = aliased(lab, tmp_path / "config", f"  Compression yes\n  UserKnownHostsFile {lab.known_hosts}\n")
+
+    async def negotiated() -> set[str]:
+        async with Dialer() as dialer:
+            connection = await dialer.connect(spec, Deadlines(spec.timeouts))
+            try:
+                return {connection.get_extra_info(f"{side}_compression") for side in ("send", "recv")}
+            finally:
+                connection.close()
+
+    assert asyncio.run(negotiated()) == {"none"}
+
+
+def test_a_flood_is_bounded_and_delays_nobody(ssh_fleet: Callable[..., SshFleet], tmp_path: Path) -> None:
+    """64 MiB without a newline, endless lines: less than 10 MiB of memory, others are read (PROMISES 1)."""
+    lab = ssh_fleet(
+        hosts=2, faults={"endless-line": 3, "endless-lines": 3, "endless-snapshot": 3, "stderr-flood": 3}
+    )
+    install_agent(lab, "h0001", "h0002")
+    flood = script(tmp_path / "flood", "exec head -c 67108864 /dev/zero\n")
+    specs = inventory.specs(lab, timeouts={"hello_s": 10, "snapshot_s": 3})
+    specs.append(msgspec.structs.replace(specs[0], name="flood", agent_command=str(flood)))
+    asyncio.run(collector.read_fleet(specs[:2]))  # imports and caches are not the flood's
+    before = psutil.Process().memory_info().rss
+    fleet = asyncio.run(collector.read_fleet(specs))
+    assert psutil.Process().memory_info().rss - before < 10 << 20
+    assert fleet.hosts["h0001"].reading is not None
+    assert fleet.hosts["h0002"].reading is not None
+    kinds = {name: state.error.kind for name, state in fleet.hosts.items() if state.error}
+    assert kinds.pop("flood") is ErrorKind.BAD_OUTPUT
+    assert set(kinds.values()) == {ErrorKind.BAD_OUTPUT, ErrorKind.TIMEOUT}
+    assert all((kind is ErrorKind.TIMEOUT) == name.startswith("stderr") for name, kind in kinds.items())
+
+
+def test_slow_and_dead_hosts_delay_no_other(ssh_fleet: Callable[..., SshFleet]) -> None:
+    """The healthy of 50 hosts are read before the first deadline of the dead passes (PROMISES 6)."""
+    lab = ssh_fleet(hosts=20, faults={"synhole": 10, "blackhole": 10, "drip-banner": 10})
+    install_agent(lab)
+    specs = inventory.specs(lab, timeouts={"connect_s": 12, "auth_s": 12, "hello_s": 30, "snapshot_s": 30})
+    done: dict[str, float] = {}
+
+    async def watch() -> None:
+        started_s = asyncio.get_running_loop().time()
+
+        def on_change(fleet: Fleet) -> None:
+            for name, state in fleet.hosts.items():
+                if state.reading:
+                    done.setdefault(name, asyncio.get_running_loop().time() - started_s)
+
+        following = asyncio.create_task(collector.follow_fleet(specs, 5, on_change))
+        while len(done) < 20 and asyncio.get_running_loop().time() - started_s < 30:
+            await asyncio.sleep(0.05)
+        following.cancel()
+        await asyncio.wait([following])
+
+    asyncio.run(watch())
+    assert len(done) == 20
+    assert max(done.values()) < 12  # not one of them waited for a deadline of a dead host
+
+
+def test_jump_hosts_share_one_connection(lab: SshFleet) -> None:
+    """Any number of hosts behind a bastion: one connection to it, and each host's own key still checked."""
+    tables = inventory.tables(lab)
+    for name in ("h0002", "h0003", "h0004"):
+        tables["hosts"][name]["jump"] = "h0001"
+    from fleet import config
+
+    hosts = config.parse(tables, None).hosts
+    before = _logins(lab, "h0001")
+    fleet = read(*(hosts[n] for n in ("h0002", "h0003", "h0004")))
+    assert all(state.error is None for state in fleet.hosts.values()), fleet
+    assert _logins(lab, "h0001") - before == 1
+
+
+def _logins(lab: SshFleet, name: str) -> int:
+    index = lab.hosts[name].sshd
+    assert index is not None
+    return Path(lab.sshds[index].log).read_text(errors="replace").count("Accepted publickey")
+
+
+def test_a_dead_jump_host_is_named_for_each_host_behind_it(ssh_fleet: Callable[..., SshFleet]) -> None:
+    """Its error is that of every host behind it, at the cost of one attempt."""
+    lab = ssh_fleet(hosts=2, faults={"refused": 1})
+    jump = inventory.specs(lab, "refused1")[0]
+    specs = [msgspec.structs.replace(s, jump=jump) for s in inventory.specs(lab, "h0001", "h0002")]
+    for state in read(*specs).hosts.values():
+        assert state.error is not None
+        assert state.error.kind is ErrorKind.UNREACHABLE
+        assert state.error.message.startswith("jump host refused1: ")
+
+
+def test_a_host_that_the_jump_host_cannot_reach(ssh_fleet: Callable[..., SshFleet]) -> None:
+    """The jump host answers, the host behind it does not: the message says which."""
+    lab = ssh_fleet(hosts=1, faults={"refused": 1})
+    jump = inventory.specs(lab, "h0001")[0]
+    spec = msgspec.structs.replace(inventory.specs(lab, "refused1")[0], jump=jump)
+    error = one(spec).error
+    assert error is not None
+    assert error.kind is ErrorKind.UNREACHABLE
+    assert "the jump host cannot reach" in error.message
+
+
+def test_an_ssh_agent_is_used_where_it_runs(
+    lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that only ssh-agent has opens the host."""
+    socket = tmp_path / "agent.sock"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 5
+        while not socket.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        subprocess.run(["ssh-add", "-q", str(lab.key)], check=True)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        spec = msgspec.structs.replace(inventory.specs(lab, "h0001")[0], identity=())
+        assert one(spec).error is None
+    finally:
+        agent.terminate()
+        agent.wait(5)
+
+
+def test_the_agent_ends_with_its_collector(ssh_fleet: Callable[..., SshFleet]) -> None:
+    """When the connection goes, the remote agent is gone within 3 s (PROMISES 11)."""
+    lab = ssh_fleet(hosts=1)
+    install_agent(lab)
+
+    async def follow_for(seconds: float) -> int:
+        following = asyncio.create_task(
+            collector.follow_fleet(inventory.specs(lab), 1, lambda _fleet: up.set())
+        )
+        await asyncio.wait_for(up.wait(), 20)
+        running = len(lab.processes("h0001"))
+        following.cancel()
+        await asyncio.wait([following])
+        return running
+
+    up = asyncio.Event()
+    assert asyncio.run(follow_for(1)) > 0
+    until = time.monotonic() + 3
+    while lab.processes("h0001") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not lab.processes("h0001")
+
+
+def test_a_stream_comes_back_after_its_host(ssh_fleet: Callable[..., SshFleet]) -> None:
+    """A followed host that goes down is stale with its last reading, and up again when it returns."""
+    lab = ssh_fleet(hosts=1)
+    install_agent(lab)
+    links: list[str] = []
+    snapshots: list[Snapshot] = []
+
+    async def scene() -> None:
+        def on_change(fleet: Fleet) -> None:
+            state = fleet.hosts["h0001"]
+            if not links or links[-1] != state.link:
+                links.append(state.link)
+            if state.reading:
+                snapshots.append(state.reading.snapshot)
+
+        async def until(link: str) -> None:
+            async with asyncio.timeout(30):
+                while not links or links[-1] != link:
+                    await asyncio.sleep(0.05)
+
+        following = asyncio.create_task(collector.follow_fleet(inventory.specs(lab), 0.5, on_change))
+        await until("up")
+        await asyncio.to_thread(lab.kill, "h0001")
+        await until("stale")
+        await asyncio.to_thread(lab.revive, "h0001")
+        await until("up")
+        following.cancel()
+        await asyncio.wait([following])
+
+    asyncio.run(scene())
+    assert links == ["up", "stale", "up"]
+    assert len(snapshots) >= 3

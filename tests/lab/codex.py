@@ -1,0 +1,189 @@
+"""The real Codex CLI, at one pinned version, driven to a wanted state against the mock model API."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self, TypeVar
+
+from lab import LabError, procs
+from lab.procs import Process
+from lab.tmux import Tmux
+
+T = TypeVar("T")
+
+CODEX_VERSION = "0.169.0"  # scripts/setup reads this line
+MODEL = "gpt-5.5"  # plain function tools; the gpt-6 family works in code mode
+
+# The last two tables keep the terminal UI from showing advice before its prompt.
+_CONFIG = """\
+model = "{model}"
+model_provider = "mock"
+approval_policy = "{approval}"
+sandbox_mode = "{sandbox}"
+check_for_update_on_startup = false
+
+[model_providers.mock]
+name = "mock"
+base_url = "{url}"
+wire_api = "responses"
+request_max_retries = 1
+stream_max_retries = 1
+stream_idle_timeout_ms = 300000
+
+[analytics]
+enabled = false
+
+[projects."{project}"]
+trust_level = "trusted"
+
+[tui]
+screen_reader_detection_done = true
+
+[tui.model_availability_nux]
+"gpt-6.1-sol" = 4
+
+[notice.model_migrations]
+"{model}" = "gpt-6-sol"
+"""
+
+
+def obstacle() -> str | None:
+    """Why this machine cannot run the real Codex, with the fix; None if it can."""
+    if not sys.platform.startswith("linux"):
+        return "the Codex lab needs Linux: it finds processes in /proc"
+    missing = [program for program in ("tmux", "node") if shutil.which(program) is None]
+    if codex_path() is None:
+        missing.append(f"codex {CODEX_VERSION}")
+    return f"{', '.join(missing)} not found: scripts/setup --test installs what is missing" if missing else None
+
+
+def codex_path() -> Path | None:
+    """The pinned Codex CLI where scripts/setup puts it; None if it is not there."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = cache / "fleet-dev" / f"codex-{CODEX_VERSION}" / "node_modules/.bin/codex"
+    return path if path.exists() else None
+
+
+class CodexHome:
+    """A CODEX_HOME of its own with a trusted project, for any number of Codex processes, all ended with it.
+
+    url       the mock model API's
+    model     what config.toml names
+    approval  approval_policy: never, on-request, untrusted
+    sandbox   sandbox_mode: danger-full-access (works everywhere), workspace-write (needs user namespaces)
+
+    `home` is CODEX_HOME, `project` a git repository on branch `lab`, the directory in which Codex is run.
+    """
+
+    def __init__(
+        self, url: str, *, model: str = MODEL, approval: str = "never", sandbox: str = "danger-full-access"
+    ) -> None:
+        codex, reason = codex_path(), obstacle()
+        if codex is None or reason is not None:
+            raise LabError(reason or "")
+        self.codex = codex
+        # Short, for the sockets inside; TMPDIR elsewhere, as Codex makes no helpers in a home below it.
+        self._directory = tempfile.TemporaryDirectory(prefix="fleet-codex-")
+        self.root = Path(self._directory.name)
+        self._user, self.project, self._temp = (self.root / name for name in ("user", "project", "tmp"))
+        self.home = self._user / ".codex"
+        for directory in (self._user, self.home, self.project, self._temp):
+            directory.mkdir()
+        config = _CONFIG.format(url=url, model=model, approval=approval, sandbox=sandbox, project=self.project)
+        (self.home / "config.toml").write_text(config)
+        self._terminals = 0
+        self._ended = ExitStack()
+
+    def __enter__(self) -> Self:
+        git = ["git", "-c", "user.name=lab", "-c", "user.email=lab@localhost", "-C", str(self.project)]
+        subprocess.run([*git, "init", "-q", "-b", "lab"], check=True)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "lab"], check=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        procs.end_carrying(CODEX_HOME=str(self.home))
+        self._remove_sockets()
+        self._ended.close()
+        self._directory.cleanup()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which Codex is run."""
+        others = ("CODEX_", "OPENAI_")  # of a Codex that runs these tests, say
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+        ours = {"HOME": self._user, "CODEX_HOME": self.home, "TMPDIR": self._temp}
+        return inherited | {name: str(path) for name, path in ours.items()}
+
+    def exec(self, prompt: str, *options: str, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
+        """Run `codex exec` to its end."""
+        return subprocess.run(
+            [self.codex, "exec", *options, prompt],
+            cwd=self.project,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def start_exec(self, prompt: str, *options: str) -> "subprocess.Popen[bytes]":
+        """Start `codex exec` in the background; its output goes to exec.log in the root."""
+        log = self._ended.enter_context((self.root / "exec.log").open("ab"))
+        started = subprocess.Popen(
+            [self.codex, "exec", *options, prompt],
+            cwd=self.project,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        self._ended.callback(started.wait)
+        return started
+
+    def tui(self, *options: str, daemon: bool = False) -> Tmux:
+        """Start the terminal UI and wait for its prompt.
+
+        With `daemon`, it uses Codex's shared background server as a plain `codex` does (which first copies
+        440 MB into CODEX_HOME); without, the TUI process runs the session itself.
+        """
+        self._terminals += 1
+        command = [str(self.codex), *([] if daemon else ["--no-daemon"]), *options]
+        terminal = Tmux(self.root / f"tmux{self._terminals}", command, cwd=self.project, env=self.env)
+        terminal.wait_for(f"· {self.project}", timeout_s=60)  # its status line, after the splash screen
+        return terminal
+
+    def rollouts(self) -> list[Path]:
+        """The rollout files of this home, oldest first."""
+        return sorted((self.home / "sessions").glob("*/*/*/rollout-*.jsonl"))
+
+    def tools(self) -> list[Process]:
+        """The processes of tool calls that run now."""
+        ours = procs.carrying(CODEX_HOME=str(self.home))
+        return [p for p in ours if any(v.startswith(b"CODEX_TOOL_CALL_ID=") for v in procs.environ(p.pid))]
+
+    def wait_for_tool(self, *, timeout_s: float = 30.0) -> Process:
+        """A tool call's process, as soon as one runs."""
+        return wait_until(lambda: next(iter(self.tools()), None), "a tool call runs", timeout_s=timeout_s)
+
+    def _remove_sockets(self) -> None:
+        """Codex keeps the real sockets of a home in /tmp/codex-daemon-UID and leaves them there when killed."""
+        for link in self.home.rglob("*.sock"):
+            socket = link.resolve()
+            socket.unlink(missing_ok=True)
+            socket.with_name(f"{socket.name}.lock").unlink(missing_ok=True)
+
+
+def wait_until(look: Callable[[], T | None], what: str, *, timeout_s: float) -> T:
+    """What `look` finds, as soon as it finds something."""
+    until = time.monotonic() + timeout_s
+    while (found := look()) is None:
+        if time.monotonic() > until:
+            raise LabError(f"it did not come about within {timeout_s:g} s that {what}")
+        time.sleep(0.05)
+    return found

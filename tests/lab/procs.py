@@ -1,0 +1,155 @@
+"""Processes from /proc: who started them, what they carry, and how to end only the ones that are ours.
+
+A process is only ever signalled if its pid *and* its start time are those that were seen before, so a pid that
+was used again in between is safe. Linux only.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+
+class Process(NamedTuple):
+    """One process: `born` is its start time in clock ticks since boot, 0 if it was gone when we looked."""
+
+    pid: int
+    born: int
+
+    def alive(self) -> bool:
+        """Whether this very process still runs (a zombie does not)."""
+        return self.born != 0 and born(self.pid) == self.born
+
+    def signal(self, number: int) -> bool:
+        """Signal it if it still is the one that was seen; False if there was nothing to signal."""
+        if not self.alive():
+            return False
+        try:
+            os.kill(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def describe(self) -> str:
+        """`pid 123: sleep 60`, for messages."""
+        arguments = _read(self.pid, "cmdline").rstrip(b"\0").split(b"\0")
+        return f"pid {self.pid}: {b' '.join(arguments).decode(errors='replace')}"
+
+
+def born(pid: int) -> int:
+    """Start time of a process in clock ticks since boot; 0 if there is none, or only its zombie."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return 0 if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def process(pid: int) -> Process:
+    """The process that has this pid now."""
+    return Process(pid, born(pid))
+
+
+def carrying(**variables: str) -> list[Process]:
+    """Processes whose environment, as it was when they started, holds all of these variables."""
+    wanted = {os.fsencode(f"{name}={value}") for name, value in variables.items()}
+    return [process(pid) for pid in _pids() if wanted <= environ(pid)]
+
+
+def environ(pid: int) -> set[bytes]:
+    """`NAME=value` of a process, as it was when it started; empty if it is gone or not ours to read."""
+    return set(_read(pid, "environ").split(b"\0"))
+
+
+def family(roots: Iterable[int]) -> list[Process]:
+    """All descendants of these pids, without themselves."""
+    tree = _children()
+    todo, found = list(roots), []
+    while todo:
+        children = tree.get(todo.pop(), [])
+        found += children
+        todo += children
+    return [process(pid) for pid in found]
+
+
+def end(processes: Iterable[Process], *, timeout_s: float = 5.0) -> None:
+    """Kill these processes and wait until they are gone."""
+    alive = [p for p in processes if p.signal(signal.SIGKILL)]
+    wait_gone(alive, timeout_s=timeout_s)
+
+
+def end_carrying(*, timeout_s: float = 5.0, **variables: str) -> None:
+    """Kill every process that carries these variables, also what they start meanwhile."""
+    until = time.monotonic() + timeout_s
+    while (alive := [p for p in carrying(**variables) if p.alive()]) and time.monotonic() < until:
+        end(alive, timeout_s=0.5)
+
+
+def wait_gone(processes: Iterable[Process], *, timeout_s: float) -> list[Process]:
+    """Those of the processes that are still alive after at most this time."""
+    until = time.monotonic() + timeout_s
+    alive = [p for p in processes if p.alive()]
+    while alive and time.monotonic() < until:
+        time.sleep(0.01)
+        alive = [p for p in alive if p.alive()]
+    return alive
+
+
+def connected_to(addresses: Mapping[str, str], ports: set[int], *, comm: str) -> dict[str, list[int]]:
+    """Pids of processes named `comm...` that hold the server's end of an established TCP connection.
+
+    `addresses` maps an IPv4 address to the name under which the result lists it; `ports` are the server's.
+    """
+    sockets = {
+        f"socket:[{inode}]": addresses[address]
+        for address, port, inode in _established()
+        if address in addresses and port in ports
+    }
+    owners: dict[str, list[int]] = {}
+    for pid in _pids() if sockets else ():
+        if _read(pid, "comm").startswith(comm.encode()):
+            for name in {sockets[link] for link in _links(pid) if link in sockets}:
+                owners.setdefault(name, []).append(pid)
+    return owners
+
+
+def _established() -> Iterator[tuple[str, int, str]]:
+    """(local address, local port, inode) of every established TCP socket."""
+    with open("/proc/net/tcp") as table:
+        next(table)
+        for line in table:
+            columns = line.split()
+            if columns[3] == "01":  # TCP_ESTABLISHED
+                address, port = columns[1].split(":")
+                yield socket.inet_ntoa(bytes.fromhex(address)[::-1]), int(port, 16), columns[9]
+
+
+def _links(pid: int) -> Iterator[str]:
+    """What the open file descriptors of a process point to."""
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                yield os.readlink(f"/proc/{pid}/fd/{fd}")
+
+
+def _children() -> dict[int, list[int]]:
+    """Parent pid -> pids, of every process."""
+    tree: dict[int, list[int]] = {}
+    for pid in _pids():
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
+        if fields:
+            tree.setdefault(int(fields[1]), []).append(pid)
+    return tree
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of /proc/PID; empty if the process is gone or not ours to read."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

@@ -1,0 +1,176 @@
+"""fleet_agent.tail: growing JSONL files."""
+
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet_agent.tail import (
+    CUT_BYTES,
+    MAX_LINE_BYTES,
+    Budget,
+    Line,
+    LineSplitter,
+    Source,
+    Tail,
+    lines_from_start,
+)
+
+PLENTY = 1 << 40
+pieces = st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\r", b"\n")), max_size=30)
+
+
+def read(tail: Tail, budget_bytes: int = PLENTY) -> list[Line]:
+    """What a tail has to say, read as its users read it."""
+    if not tail.changed():
+        return []
+    with Source(tail.path) as source:
+        if tail.is_new(source):
+            tail.start(source, 0)
+        return list(tail.lines(source, Budget(budget_bytes)))
+
+
+@given(pieces)
+def test_the_pieces_in_which_bytes_come_do_not_matter(chunks: list[bytes]) -> None:
+    """Line splitting is chunk-invariant, also for lines that are too long and are cut."""
+    splitter = LineSplitter(max_line_bytes=8)
+    split = [line for chunk in chunks for line in splitter.feed(chunk)]
+    assert split == list(LineSplitter(max_line_bytes=8).feed(b"".join(chunks)))
+    whole = b"".join(chunks).split(b"\n")[:-1]
+    assert split == [Line(line) if len(line) <= 8 else Line(line[:8], cut=True) for line in whole]
+
+
+@given(pieces, st.integers(1, 20))
+def test_reading_while_a_file_grows_gives_every_line_once(chunks: list[bytes], budget_bytes: int) -> None:
+    """Whenever a growing file is looked at, and however little is read each time: all lines, once, in order."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "grows.jsonl"
+        path.touch()
+        tail, seen = Tail(str(path)), []
+        for chunk in chunks:
+            with path.open("ab") as file:
+                file.write(chunk)
+            seen += read(tail, budget_bytes + 12)
+        for _ in range(400):
+            if not tail.behind:
+                break
+            seen += read(tail, budget_bytes + 12)
+        assert not tail.behind
+        assert [line.data for line in seen] == b"".join(chunks).split(b"\n")[:-1]
+
+
+def test_a_partial_last_line_waits_until_it_is_whole(tmp_path: Path) -> None:
+    """Half a line is never taken for a line, and nothing of it is kept between two readings."""
+    path = tmp_path / "f"
+    path.write_bytes(b"one\ntw")
+    tail = Tail(str(path))
+    assert read(tail) == [Line(b"one")]
+    assert read(tail) == []
+    path.write_bytes(b"one\ntwo\n")
+    assert read(tail) == [Line(b"two")]
+
+
+def test_a_file_that_did_not_change_is_not_opened(tmp_path: Path) -> None:
+    """An idle session costs one stat a tick."""
+    path = tmp_path / "f"
+    path.write_bytes(b"one\n")
+    tail = Tail(str(path))
+    read(tail)
+    assert not tail.changed()
+
+
+@pytest.mark.parametrize("replace", [True, False], ids=["replaced", "truncated"])
+def test_a_replaced_or_truncated_file_is_read_anew(tmp_path: Path, replace: bool) -> None:
+    """Another inode, or fewer bytes than were read, means another file."""
+    path = tmp_path / "f"
+    path.write_bytes(b"a long first line\n")
+    tail = Tail(str(path))
+    assert read(tail) == [Line(b"a long first line")]
+    if replace:
+        (tmp_path / "g").write_bytes(b"a long first line\nand a second\n")
+        (tmp_path / "g").replace(path)
+        assert read(tail) == [Line(b"a long first line"), Line(b"and a second")]
+    else:
+        path.write_bytes(b"new\n")
+        assert read(tail) == [Line(b"new")]
+
+
+def test_a_line_of_megabytes_is_cut_to_its_head(tmp_path: Path) -> None:
+    """A line past the bound is handed out cut, the lines around it whole."""
+    path = tmp_path / "f"
+    path.write_bytes(b"before\n" + b"x" * (MAX_LINE_BYTES + 1) + b"\nafter\n")
+    assert read(Tail(str(path))) == [Line(b"before"), Line(b"x" * CUT_BYTES, cut=True), Line(b"after")]
+
+
+def test_a_long_line_that_is_still_written_costs_nothing_twice(tmp_path: Path) -> None:
+    """What was read of an endless line is not read again at the next look."""
+    path = tmp_path / "f"
+    path.write_bytes(b"y" * (MAX_LINE_BYTES + 100))
+    tail = Tail(str(path))
+    assert read(tail) == []
+    with path.open("ab") as file:
+        file.write(b"y" * 1000 + b"\nnext\n")
+    budget = Budget(PLENTY)
+    with Source(str(path)) as source:
+        assert list(tail.lines(source, budget)) == [Line(b"y" * CUT_BYTES, cut=True), Line(b"next")]
+    assert PLENTY - budget.left_bytes == 1006
+
+
+@given(st.lists(st.sampled_from([b"a", b"bb", b"MARK", b"xMARKx", b"OTHER", b""]), max_size=40), st.integers(0, 60))
+def test_searching_backwards_finds_the_last_line_with_a_marker(lines: list[bytes], reach_bytes: int) -> None:
+    """The start of the last line that holds a marker, as a plain search over the whole text finds it."""
+    text = b"".join(line + b"\n" for line in lines)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(text)
+        file.flush()
+        with Source(file.name) as source:
+            assert source.end_of_lines() == len(text)
+            found = source.last_line_with((b"MARK", b"OTHER"), len(text), reach_bytes)
+    floor = max(0, len(text) - reach_bytes)
+    hit = max(text.rfind(b"MARK", floor), text.rfind(b"OTHER", floor))
+    assert found == (None if hit < 0 else text.rfind(b"\n", 0, hit) + 1)
+
+
+def test_searching_backwards_works_across_blocks(tmp_path: Path) -> None:
+    """A marker that lies on the border of two blocks of the search is found."""
+    path = tmp_path / "f"
+    for before in range(1 << 20, (1 << 20) + 8):
+        path.write_bytes(b"first\nMARK" + b"." * (before - 8) + b"\n")
+        with Source(str(path)) as source:
+            assert source.last_line_with((b"MARK",), source.size, PLENTY) == 6
+
+
+def test_one_line_can_be_read_where_it_starts(tmp_path: Path) -> None:
+    """A line by its offset: whole, cut when too long, None while it is incomplete."""
+    path = tmp_path / "f"
+    path.write_bytes(b"one\n" + b"z" * 600_000 + b"\nthree")
+    with Source(str(path)) as source:
+        assert source.line_at(0) == Line(b"one")
+        assert source.line_at(4) == Line(b"z" * 600_000)
+        assert source.line_at(4, limit_bytes=1000) == Line(b"z" * 1000, cut=True)
+        assert source.line_at(600_005) is None
+        assert list(lines_from_start(source, 100)) == [Line(b"one")]
+
+
+def test_a_fifo_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
+    """Somebody else's trap is an error at once, and no descriptor is left open."""
+    os.mkfifo(tmp_path / "trap")
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    failed: list[OSError] = []
+
+    def attempt() -> None:
+        try:
+            Source(str(tmp_path / "trap"))
+        except OSError as exc:
+            failed.append(exc)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert failed
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before

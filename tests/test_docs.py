@@ -1,0 +1,37 @@
+"""The documentation says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fleet.backoff import LIMITS_S
+from fleet.errors import ErrorKind
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("agent/*.md")])
+
+
+def test_every_kind_of_host_error_is_explained() -> None:
+    """docs/hosts.md has one row for each kind, and no other."""
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/hosts.md").read_text(), re.M)
+    assert rows == [kind.value for kind in ErrorKind]
+
+
+@pytest.mark.parametrize("kind", [k for k in ErrorKind if k is not ErrorKind.CONFIG])
+def test_the_delays_are_those_of_the_code(kind: ErrorKind) -> None:
+    """The last column of docs/hosts.md agrees with fleet.backoff."""
+    row = re.search(rf"^\| `{kind}` \|.*\| ([^|]*) \|$", (ROOT / "docs/hosts.md").read_text(), re.M)
+    assert row is not None
+    found = re.fullmatch(r"(?:(\d+)(?: (s))? to )?(\d+) min", row[1])
+    assert found is not None, row[1]
+    most_s = int(found[3]) * 60
+    first_s = most_s if found[1] is None else int(found[1]) * (1 if found[2] else 60)
+    assert LIMITS_S[kind] == (first_s, most_s)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """No link to a file that is not there."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
