@@ -8,12 +8,16 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import psutil
+
 DATA = Path(__file__).parent / "data" / "codex"
+_UTC = timezone(timedelta())
 _SERVE = 'while read -r line; do eval "$line"; echo done; done'
 
 
@@ -42,7 +46,7 @@ def sample_at(name: str, last_line_at: float) -> bytes:
     """The same, with its times moved so that the last line was written at `last_line_at`."""
     lines = [json.loads(line) for line in sample(name).splitlines()]
     last = max(_parse(line["timestamp"]) for line in lines)
-    shift = datetime.fromtimestamp(last_line_at, timezone.utc) - last
+    shift = datetime.fromtimestamp(last_line_at, _UTC) - last
     for line in lines:
         line["timestamp"] = _format(_parse(line["timestamp"]) + shift)
     return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
@@ -50,7 +54,7 @@ def sample_at(name: str, last_line_at: float) -> bytes:
 
 def event(at: float, kind: str, **payload: object) -> bytes:
     """One event_msg line."""
-    stamp = _format(datetime.fromtimestamp(at, timezone.utc))
+    stamp = _format(datetime.fromtimestamp(at, _UTC))
     line = {"timestamp": stamp, "type": "event_msg", "payload": {"type": kind, **payload}}
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
@@ -62,13 +66,13 @@ def item(at: float, kind: str, **payload: object) -> bytes:
 
 def meta(at: float, thread: str, **fields: object) -> bytes:
     """A session_meta line."""
-    stamp = _format(datetime.fromtimestamp(at, timezone.utc))
+    stamp = _format(datetime.fromtimestamp(at, _UTC))
     payload = {"id": thread, "timestamp": stamp, "cli_version": "0.169.0", **fields}
     return json.dumps({"timestamp": stamp, "type": "session_meta", "payload": payload}).encode() + b"\n"
 
 
 class FakeCodex:
-    """A process whose program is named `codex`, with some files open for writing. Runs shell lines on demand."""
+    """A process whose program is named `codex`, with some files open for writing. Runs shell on demand."""
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class FakeCodex:
         program: str = "codex",
         user: int | None = None,
     ) -> None:
+        self.program = program
         directory.mkdir(parents=True, exist_ok=True)
         binary = directory / program
         if not binary.exists():
@@ -107,12 +112,20 @@ class FakeCodex:
         return self.process.pid
 
     def run(self, line: str) -> None:
-        """Run one line of shell in it, to its end; append ` &` for a child that stays."""
+        """Run one line of shell in it, to its end."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline() == b"done\n"
+
+    def start(self, line: str) -> None:
+        """Run one command as a child that stays. It has executed its program when this returns."""
+        self.run(f"{line} &")
+        deadline = time.monotonic() + 10
+        while any(child.name() == self.program for child in psutil.Process(self.pid).children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
     def kill(self) -> None:
         """SIGKILL to it and everything it started."""
@@ -132,8 +145,8 @@ class FakeCodex:
 
 
 def _parse(stamp: str) -> datetime:
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00"))  # noqa: FURB162 - Python 3.10
 
 
 def _format(at: datetime) -> str:
-    return at.astimezone(timezone(timedelta())).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return at.astimezone(_UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from fake_codex import sample
 
+from fake_codex import sample
 from fleet_agent.tail import CUT_BYTES, Line, LineSplitter
 from fleet_agent.tools.codex.lines import decode, decode_meta, first_prompt, release, thread_id
 
@@ -112,7 +112,11 @@ def test_the_head_of_a_first_line_says_who_it_is() -> None:
     data = lines_of("exec_tool")[0].data
     meta = decode_meta(Line(data[:CUT_BYTES], cut=True))
     assert meta is not None
-    assert (meta.id, meta.cwd, meta.source) == ("01a1fbf3-d4da-78f3-8f80-8b9a0611d5f6", "/home/dev/labs/ws", "exec")
+    assert (meta.id, meta.cwd, meta.source) == (
+        "01a1fbf3-d4da-78f3-8f80-8b9a0611d5f6",
+        "/home/dev/labs/ws",
+        "exec",
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,10 @@ def test_the_head_of_a_first_line_says_who_it_is() -> None:
     [
         ("exec_tool", "TOOL ls -la ;; SAY listed"),
         ("old_0.21.0_fail400", "FAIL 400"),
-        ("old_0.36.0_tools", "REASON think NOTE looking TOOL echo hi ;; PLAN ;; PATCH old_0.36.0.txt ;; SAY done"),
+        (
+            "old_0.36.0_tools",
+            "REASON think NOTE looking TOOL echo hi ;; PLAN ;; PATCH old_0.36.0.txt ;; SAY done",
+        ),
         ("old_0.145.0_fail400", "FAIL 400"),
     ],
 )
@@ -139,4 +146,10 @@ def test_ids_and_releases() -> None:
     assert thread_id(ROOT.upper()) == ROOT
     assert thread_id("../../etc/passwd") is None
     assert thread_id(7) is None
-    assert [release(v) for v in ("0.169.0", "1.2", "0.0.0", "dev", None)] == [(0, 169), (1, 2), None, None, None]
+    assert [release(v) for v in ("0.169.0", "1.2", "0.0.0", "dev", None)] == [
+        (0, 169),
+        (1, 2),
+        None,
+        None,
+        None,
+    ]

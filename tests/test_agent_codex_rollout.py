@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from fake_codex import DATA, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fake_codex import DATA, sample
 from fleet_agent.tail import MAX_LINE_BYTES, Line, LineSplitter
 from fleet_agent.tools.codex.lines import Meta, decode_meta
 from fleet_agent.tools.codex.rollout import Rollout
@@ -121,8 +121,12 @@ def test_a_script_that_asks_to_leave_the_sandbox_is_told() -> None:
     script = 'await tools.exec_command({cmd: "x", sandbox_permissions: "require_escalated"})'
     rollout.feed(line("response_item", type="custom_tool_call", call_id="a", name="exec", input=script))
     mention = json.dumps({"cmd": "grep require_escalated ."})
-    rollout.feed(line("response_item", type="function_call", call_id="b", name="exec_command", arguments=mention))
-    rollout.feed(line("response_item", type="function_call", call_id="c", name="shell", arguments='{"escalated'))
+    rollout.feed(
+        line("response_item", type="function_call", call_id="b", name="exec_command", arguments=mention)
+    )
+    rollout.feed(
+        line("response_item", type="function_call", call_id="c", name="shell", arguments='{"escalated')
+    )
     assert [c.escalated for c in rollout.calls.values()] == [True, False, False]
 
 
@@ -179,7 +183,9 @@ def test_a_huge_call_without_its_id_leaves_a_gap() -> None:
     """If it cannot be told whether a call is open, the facts of the turn say that something is missing."""
     rollout = Rollout(Meta())
     rollout.feed(line("event_msg", type="task_started", turn_id="t"))
-    rollout.feed(Line(b'{"type":"response_item","payload":{"type":"function_call","name":"shell","arguments":"xx', True))
+    rollout.feed(
+        Line(b'{"type":"response_item","payload":{"type":"function_call","name":"shell","arguments":"xx', True)
+    )
     assert not rollout.gapless
     rollout.feed(line("event_msg", type="task_complete", turn_id="t"))
     assert rollout.gapless
@@ -202,7 +208,7 @@ def test_reading_from_the_last_turn_on_is_enough(name: str) -> None:
     assert (late.model, late.approvals, late.last_at) == (whole.model, whole.approvals, whole.last_at)
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.sampled_from(SAMPLES), st.data())
 def test_no_damage_can_make_the_fold_fail(name: str, data: st.DataObject) -> None:
     """Whatever bytes are changed, left out or doubled in a rollout, folding it never raises."""
@@ -220,7 +226,11 @@ def test_no_damage_can_make_the_fold_fail(name: str, data: st.DataObject) -> Non
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=5,
 )
@@ -231,6 +241,7 @@ FIELDS = (
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(("event_msg", "response_item", "turn_context", "token_usage_record")),
     st.sampled_from(KINDS),

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_agent.fields import count, epoch, member, text
@@ -15,6 +15,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(anything)
 def test_no_value_can_make_a_reader_fail(value: Any) -> None:
     """Whatever a field holds, the answer is a value in bounds or None."""

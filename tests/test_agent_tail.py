@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_agent.tail import (
@@ -34,6 +34,7 @@ def read(tail: Tail, budget_bytes: int = PLENTY) -> list[Line]:
         return list(tail.lines(source, Budget(budget_bytes)))
 
 
+@settings(deadline=None)
 @given(pieces)
 def test_the_pieces_in_which_bytes_come_do_not_matter(chunks: list[bytes]) -> None:
     """Line splitting is chunk-invariant, also for lines that are too long and are cut."""
@@ -44,6 +45,7 @@ def test_the_pieces_in_which_bytes_come_do_not_matter(chunks: list[bytes]) -> No
     assert split == [Line(line) if len(line) <= 8 else Line(line[:8], cut=True) for line in whole]
 
 
+@settings(deadline=None)
 @given(pieces, st.integers(1, 20))
 def test_reading_while_a_file_grows_gives_every_line_once(chunks: list[bytes], budget_bytes: int) -> None:
     """Whenever a growing file is looked at, and however little is read each time: all lines, once, in order."""
@@ -120,7 +122,10 @@ def test_a_long_line_that_is_still_written_costs_nothing_twice(tmp_path: Path) -
     assert PLENTY - budget.left_bytes == 1006
 
 
-@given(st.lists(st.sampled_from([b"a", b"bb", b"MARK", b"xMARKx", b"OTHER", b""]), max_size=40), st.integers(0, 60))
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([b"a", b"bb", b"MARK", b"xMARKx", b"OTHER", b""]), max_size=40), st.integers(0, 60)
+)
 def test_searching_backwards_finds_the_last_line_with_a_marker(lines: list[bytes], reach_bytes: int) -> None:
     """The start of the last line that holds a marker, as a plain search over the whole text finds it."""
     text = b"".join(line + b"\n" for line in lines)

@@ -14,14 +14,14 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("agent/*
 
 def test_every_kind_of_host_error_is_explained() -> None:
     """docs/hosts.md has one row for each kind, and no other."""
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/hosts.md").read_text(), re.M)
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/hosts.md").read_text(), re.MULTILINE)
     assert rows == [kind.value for kind in ErrorKind]
 
 
 @pytest.mark.parametrize("kind", [k for k in ErrorKind if k is not ErrorKind.CONFIG])
 def test_the_delays_are_those_of_the_code(kind: ErrorKind) -> None:
     """The last column of docs/hosts.md agrees with fleet.backoff."""
-    row = re.search(rf"^\| `{kind}` \|.*\| ([^|]*) \|$", (ROOT / "docs/hosts.md").read_text(), re.M)
+    row = re.search(rf"^\| `{kind}` \|.*\| ([^|]*) \|$", (ROOT / "docs/hosts.md").read_text(), re.MULTILINE)
     assert row is not None
     found = re.fullmatch(r"(?:(\d+)(?: (s))? to )?(\d+) min", row[1])
     assert found is not None, row[1]

@@ -22,6 +22,11 @@ def kinds(rollout: Path) -> list[str]:
     return [line["payload"].get("type", line["type"]) for line in lines(rollout)]
 
 
+def locks(home: CodexHome) -> list[Path]:
+    """The locks of the threads that are open, each named by its thread."""
+    return [lock for lock in (home.home / "thread-writer-locks").glob("*.lock") if lock.stem[0] != "."]
+
+
 def written(home: CodexHome, kind: str) -> Path:
     """The home's only rollout, as soon as it has a line of this kind."""
 
@@ -58,14 +63,11 @@ def test_exec_in_mid_turn(codex_home: CodexHome) -> None:
 def test_tui_idle(codex_home: CodexHome) -> None:
     """A terminal UI that was not prompted yet holds a thread's lock without a rollout; a turn makes one."""
     tui = codex_home.tui()
-    settled = codex_home.project.name  # a spinner goes before it while Codex starts, and while it works
-    wait_until(lambda: tui.title() == settled or None, f"the title is {settled}", timeout_s=30)
-    locks = [lock for lock in (codex_home.home / "thread-writer-locks").glob("*.lock") if lock.stem[0] != "."]
-    assert len(locks) == 1
+    lock = wait_until(lambda: next(iter(locks(codex_home)), None), "Codex locks a thread", timeout_s=30)
     assert codex_home.rollouts() == []
     tui.type("SAY hello from the mock")
     rollout = written(codex_home, "task_complete")
-    assert locks[0].stem in rollout.name
+    assert lock.stem in rollout.name
     tui.wait_for("hello from the mock")
     assert codex_home.tools() == []
 

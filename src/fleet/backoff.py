@@ -32,5 +32,5 @@ def delay_s(kind: ErrorKind, attempts: int, random: float) -> float:
     Never less than the kind's first delay: jitter only adds. `math.inf` means never.
     """
     first_s, most_s = LIMITS_S[kind]
-    doubled_s = first_s * 2 ** min(max(attempts, 1) - 1, 32)
+    doubled_s = first_s * 2.0 ** min(max(attempts, 1) - 1, 32)
     return min(most_s, doubled_s) * (1 + JITTER * random)

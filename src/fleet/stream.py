@@ -121,9 +121,10 @@ class FrameStream:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 is_hello = False
             if is_hello:
-                self.hello = _cleaned(_decode(_hello, line), line)
-                _check_schema(self.hello)
-                return self.hello
+                hello = _cleaned(_decode(_hello, line), line)
+                _check_schema(hello)
+                self.hello = hello
+                return hello
         self.noise_lines += 1
         self._noise += (line + b"\n")[: max(0, _SAMPLE_CHARS - len(self._noise))]
         self._unfinished_bytes += len(line) + 1

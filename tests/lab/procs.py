@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -95,33 +95,26 @@ def wait_gone(processes: Iterable[Process], *, timeout_s: float) -> list[Process
     return alive
 
 
-def connected_to(addresses: Mapping[str, str], ports: set[int], *, comm: str) -> dict[str, list[int]]:
-    """Pids of processes named `comm...` that hold the server's end of an established TCP connection.
-
-    `addresses` maps an IPv4 address to the name under which the result lists it; `ports` are the server's.
-    """
-    sockets = {
-        f"socket:[{inode}]": addresses[address]
-        for address, port, inode in _established()
-        if address in addresses and port in ports
-    }
-    owners: dict[str, list[int]] = {}
-    for pid in _pids() if sockets else ():
-        if _read(pid, "comm").startswith(comm.encode()):
-            for name in {sockets[link] for link in _links(pid) if link in sockets}:
-                owners.setdefault(name, []).append(pid)
-    return owners
+def children(parent: int) -> list[int]:
+    """Pids of the processes that this one started itself."""
+    return _children().get(parent, [])
 
 
-def _established() -> Iterator[tuple[str, int, str]]:
-    """(local address, local port, inode) of every established TCP socket."""
+def local_addresses(pid: int) -> set[str]:
+    """The local IPv4 addresses of a process's established TCP connections; reading another's takes root."""
+    inodes = {f"socket:[{inode}]": address for address, inode in _established()}
+    return {inodes[link] for link in _links(pid) if link in inodes}
+
+
+def _established() -> Iterator[tuple[str, str]]:
+    """(local address, inode) of every established TCP socket."""
     with open("/proc/net/tcp") as table:
         next(table)
         for line in table:
             columns = line.split()
             if columns[3] == "01":  # TCP_ESTABLISHED
-                address, port = columns[1].split(":")
-                yield socket.inet_ntoa(bytes.fromhex(address)[::-1]), int(port, 16), columns[9]
+                address = bytes.fromhex(columns[1].partition(":")[0])[::-1]
+                yield socket.inet_ntoa(address), columns[9]
 
 
 def _links(pid: int) -> Iterator[str]:

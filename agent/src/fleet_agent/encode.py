@@ -21,6 +21,7 @@ from fleet_agent.wire import (
 )
 
 MAX_PROBLEMS = 100
+MAX_PROBLEM_CHARS = 1000
 MAX_PIDS = 1000
 _FRAME_BYTES = 512  # what a snapshot line has around its sessions and problems
 
@@ -44,7 +45,7 @@ def snapshot_lines(reading: Reading, seq: int) -> list[bytes]:
     Past `MAX_SESSIONS` or `MAX_SNAPSHOT_BYTES` the sessions that ended or were idle longest are left out, and a
     problem says how many.
     """
-    problems = [_safe(problem) for problem in reading.problems[:MAX_PROBLEMS]]
+    problems = [_short(_safe(problem)) for problem in reading.problems[:MAX_PROBLEMS]]
     if len(reading.problems) > MAX_PROBLEMS:
         problems.append(
             Problem("limit", f"{len(reading.problems) - MAX_PROBLEMS} more problems are not listed")
@@ -106,6 +107,11 @@ def _parts(sessions: list[Session], problems: list[Problem]) -> list[tuple[list[
     return parts
 
 
+def _short(problem: Problem) -> Problem:
+    path = problem.path and clip(problem.path, MAX_PROBLEM_CHARS)
+    return Problem(problem.kind, clip(problem.message, MAX_PROBLEM_CHARS), path)
+
+
 def _size(item: msgspec.Struct) -> int:
     return len(msgspec.json.encode(item)) + 1  # and a comma
 
@@ -124,7 +130,7 @@ def _safe(item: T) -> T:
     return msgspec.structs.replace(item, **changes) if changes else item
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _safe_text(text: str) -> str:
     # Redact first: a secret that is cut in the middle would no longer look like one.
     return clip(redact(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text[: 4 * MAX_TEXT_CHARS])), MAX_TEXT_CHARS)

@@ -24,7 +24,7 @@ def epoch(value: Any) -> float | None:
     """A time as epoch seconds, from a number of seconds or RFC 3339 text such as 2026-11-21T02:33:43.423Z."""
     if isinstance(value, str) and len(value) <= 40:
         try:
-            parsed = datetime.fromisoformat(value.replace("Z", "+00:00"))  # noqa: FURB162 - Python 3.10
+            parsed = datetime.fromisoformat(value.replace("Z", "+00:00"))
             value = parsed.timestamp() if parsed.tzinfo else None
         except (ValueError, OverflowError):
             return None

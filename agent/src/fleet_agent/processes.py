@@ -43,14 +43,6 @@ class Child(msgspec.Struct, frozen=True):
     environ: dict[str, str] | None
 
 
-class _Known(msgspec.Struct):
-    """What is remembered of a pid. `process` is set when it looks like a tool."""
-
-    seen_s: float
-    process: Process | None = None
-    ppid: int | None = None
-
-
 class ProcessTable:
     """The processes of this host from tick to tick.
 
@@ -67,7 +59,10 @@ class ProcessTable:
         self._is_tool = is_tool
         self._variables = frozenset(variables)
         self._clock = clock
-        self._known: dict[int, _Known] = {}
+        self._pids: set[int] = set()
+        self._young: dict[int, float] = {}  # pid -> when it was first seen
+        self._tools: dict[int, Process] = {}
+        self._parents: dict[int, int] = {}
         self._full_pass_s: float | None = None
 
     def scan(self, full: bool = False) -> None:
@@ -75,57 +70,54 @@ class ProcessTable:
         now_s = self._clock()
         if full or self._full_pass_s is None or now_s - self._full_pass_s >= FULL_PASS_S:
             self._full_pass_s, full = now_s, True
-        before, self._known = self._known, {}
-        for pid in psutil.pids():
-            known = before.get(pid) or _Known(now_s)
-            if full or known.process or now_s - known.seen_s < YOUNG_S:
-                self._look(pid, known, now_s, full)
-            self._known[pid] = known
+            self._parents.clear()
+        before, self._pids = self._pids, set(psutil.pids())
+        self._young.update(dict.fromkeys(self._pids - before, now_s))
+        young = {pid: s for pid, s in self._young.items() if pid in self._pids and now_s - s < YOUNG_S}
+        suspects = self._pids if full else young.keys() | (self._tools.keys() & self._pids)
+        looked_at = {pid: self._look(pid, fresh=full or pid in young) for pid in sorted(suspects)}
+        self._tools = {pid: process for pid, process in looked_at.items() if process}
+        self._young = young
 
     @property
     def processes(self) -> tuple[Process, ...]:
-        """Those that look like a tool, as of the last scan."""
-        return tuple(known.process for known in self._known.values() if known.process)
+        """Those that look like a tool, by pid, as of the last scan."""
+        return tuple(self._tools.values())
 
     def children(self, parents: frozenset[int]) -> tuple[Child, ...]:
         """The direct children of some processes, as of the last scan."""
-        found = []
-        for pid, known in self._known.items():
-            if known.ppid is None:
-                known.ppid = _parent(pid)
-            if known.ppid in parents:
-                stat = _stat(pid)
-                if stat:
-                    found.append(Child(pid, known.ppid, stat.created_at, _environ(pid, self._variables)))
-        return tuple(found)
+        known = self._parents
+        self._parents = {pid: known[pid] if pid in known else _parent(pid) for pid in self._pids}
+        children = [(pid, ppid, _stat(pid)) for pid, ppid in self._parents.items() if ppid in parents]
+        return tuple(
+            Child(pid, ppid, stat.created_at, _environ(pid, self._variables))
+            for pid, ppid, stat in children
+            if stat
+        )
 
     @property
     def hidden(self) -> bool:
         """Whether the system hides processes from this user."""
         return procfs.AVAILABLE and procfs.hides_processes()
 
-    def _look(self, pid: int, known: _Known, now_s: float, full: bool) -> None:
+    def _look(self, pid: int, fresh: bool) -> Process | None:
+        """The process, if it looks like a tool. `fresh` reads its details even if they were read before."""
         image = _image(pid)
-        if full:
-            known.ppid = None
-        if not image or not self._is_tool(image):
-            known.process = None
-            return
-        stat, before = _stat(pid), known.process
+        stat = _stat(pid) if image and self._is_tool(image) else None
         if stat is None:
-            known.process = None
-            return
-        same = before is not None and before.born == stat.born and before.image == image
-        if not same or full or now_s - known.seen_s < YOUNG_S:
-            known.process = _details(pid, image, stat, self._variables)
+            return None
+        before = self._tools.get(pid)
+        if before and not fresh and (before.born, before.image) == (stat.born, image):
+            return before
+        return _details(pid, image, stat, self._variables)
 
 
-def open_files(process: Process) -> list[tuple[str, bool]]:
-    """Path and "open for writing" of the files that a process holds open. Raises `OSError`."""
+def open_files(process: Process, wanted: Callable[[str], object]) -> list[tuple[str, bool]]:
+    """Path and "open for writing" of the `wanted` files that a process holds open. Raises `OSError`."""
     if procfs.AVAILABLE:
-        return procfs.open_files(process.pid)
+        return procfs.open_files(process.pid, wanted)
     try:
-        return [(f.path, True) for f in psutil.Process(process.pid).open_files()]
+        return [(f.path, True) for f in psutil.Process(process.pid).open_files() if wanted(f.path)]
     except psutil.AccessDenied as exc:
         raise PermissionError(str(exc)) from exc
     except psutil.Error as exc:
@@ -133,31 +125,19 @@ def open_files(process: Process) -> list[tuple[str, bool]]:
 
 
 def _details(pid: int, image: str, stat: procfs.Stat, variables: frozenset[str]) -> Process | None:
+    argv: list[str] = []
+    uid, cwd = -1, None
     try:
         process = psutil.Process(pid)
-        argv, uid = tuple(process.cmdline()), process.uids().effective
-    except psutil.AccessDenied:
-        argv, uid = (), -1
-    except psutil.Error:
+        uid = process.uids().effective
+        argv = process.cmdline()
+        cwd = process.cwd() or None
+    except psutil.NoSuchProcess:
         return None
-    return Process(
-        pid=pid,
-        born=stat.born,
-        created_at=stat.created_at,
-        image=image,
-        argv=argv,
-        uid=uid,
-        tty=stat.tty,
-        cwd=_cwd(process),
-        environ=_environ(pid, variables),
-    )
-
-
-def _cwd(process: psutil.Process) -> str | None:
-    try:
-        return process.cwd() or None
     except (psutil.Error, OSError):
-        return None
+        pass  # what is readable is kept: another user's directory is not
+    environ = _environ(pid, variables)
+    return Process(pid, stat.born, stat.created_at, image, tuple(argv), uid, stat.tty, cwd, environ)
 
 
 def _environ(pid: int, variables: frozenset[str]) -> dict[str, str] | None:

@@ -7,6 +7,7 @@ costs ten times as much per process, and these are asked of every process of the
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -59,14 +60,14 @@ def tty_name(number: int) -> str | None:
     return None
 
 
-def open_files(pid: int) -> list[tuple[str, bool]]:
-    """Path and "open for writing" of every file that a process holds open. Raises `OSError`."""
+def open_files(pid: int, wanted: Callable[[str], object]) -> list[tuple[str, bool]]:
+    """Path and "open for writing" of the `wanted` files that a process holds open. Raises `OSError`."""
     found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         link = f"/proc/{pid}/fd/{fd}"
         try:
             path = os.readlink(link)
-            if path.startswith("/"):
+            if wanted(path):
                 found.append((path, bool(os.lstat(link).st_mode & 0o200)))
         except FileNotFoundError:
             continue  # closed meanwhile

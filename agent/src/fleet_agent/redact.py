@@ -11,7 +11,7 @@ REDACTED = "[redacted]"
 # Tokens which say by their prefix what they are. Sources: the providers' own documentation and the public rule
 # sets of GitHub secret scanning and gitleaks.
 _TOKEN_SHAPES = (
-    r"[sprk]k-(?=[\w-]*\d)[\w-]{16,}",  # OpenAI, Anthropic, DeepSeek ...
+    r"[sprk]k-(?=[\w-]{0,80}\d)[\w-]{16,}",  # OpenAI, Anthropic, DeepSeek ...
     r"[sprk]k_(?:live|test)_\w{8,}",  # Stripe
     r"xai-\w{20,}|gsk_\w{20,}|hf_\w{20,}|r8_\w{20,}",  # xAI, Groq, Hugging Face, Replicate
     r"gh[pousr]_\w{16,}|github_pat_\w{16,}",  # GitHub

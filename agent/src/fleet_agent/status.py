@@ -44,10 +44,10 @@ class Evidence(msgspec.Struct, frozen=True):
     """What one reading shows of one session.
 
     `live`: a process holds it open; `writer_at`: when that process started; `one_shot`: it ends with its turn,
-    as `codex exec` does; `server`: it holds sessions for others, as the daemon does. `blind`: another writer may
-    exist that this reading cannot see, because processes are hidden ("scan") or the file is on a network file
-    system ("network"). `gapless` is false when a part of the current turn was not read. `last_actor` (user |
-    assistant | tool) is for old releases, which do not record where a turn begins and ends.
+    as `codex exec` does; `server`: it holds sessions for others, as the daemon does. `blind`: another writer
+    may exist that this reading cannot see, because processes are hidden ("scan") or the file is on a network
+    file system ("network"). `gapless` is false when a part of the current turn was not read. `last_actor` (user
+    | assistant | tool) is for old releases, which do not record where a turn begins and ends.
     """
 
     now: float
@@ -223,26 +223,27 @@ def _open_without_writer(e: Evidence) -> Verdict:
 
 
 def _without_lifecycle(e: Evidence) -> Verdict:
-    """No line says where a turn begins or ends: nothing was asked yet, or a release before 0.101 wrote it."""
-    if e.last_actor is None and not e.calls:
+    """No line says where a turn begins or ends: nothing was asked yet, or a release before 0.101 wrote it.
+
+    Or the turn began too far back to be read; `judge` then says so.
+    """
+    if e.last_actor is None and not e.calls and e.gapless:
         return _never_asked(e)
+    unsaid = "; this release does not record how turns begin and end." if e.gapless else "."
     if not e.live and e.blind:
         reason = "No process that holds it is seen, and not every process can be seen from here."
         return Verdict("unknown", None, reason, "process", "weak", e.active_at)
     if not e.live:
         ok = e.last_actor == "assistant" and not e.calls
-        reason = "Its process is gone; this release does not record how a turn ended."
-        return Verdict("ended", "ok" if ok else None, reason, "process", "weak", e.active_at)
+        return Verdict("ended", "ok" if ok else None, "Its process is gone" + unsaid, "process", "weak", e.active_at)
     if e.writer_at is not None and e.active_at is not None and e.writer_at > e.active_at:
         reason = "It has been opened again, and nothing was said since."
         return Verdict("idle", "turn_done", reason, "process", "weak", e.active_at)
     if e.calls:
         return msgspec.structs.replace(_open_turn(e, Turn("open")), confidence="weak")
     if e.last_actor == "assistant":
-        reason = "The model spoke last; this release does not record where a turn ends."
-        return Verdict("idle", "turn_done", reason, "lifecycle", "weak", e.active_at)
-    reason = "The model has to answer; this release does not record where a turn ends."
-    return Verdict("working", "thinking", reason, "lifecycle", "weak", e.active_at)
+        return Verdict("idle", "turn_done", "The model spoke last" + unsaid, "lifecycle", "weak", e.active_at)
+    return Verdict("working", "thinking", "The model has to answer" + unsaid, "lifecycle", "weak", e.active_at)
 
 
 def _never_asked(e: Evidence) -> Verdict:

@@ -53,13 +53,13 @@ class _Wire(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Base of all wire types: immutable, cheap for the collector's GC, defaults left out of the line."""
 
 
-class Head(_Wire):
+class Head(_Wire, frozen=True):
     """Decoded before anything else, to tell what a line is."""
 
     type: Text = ""
 
 
-class Hello(_Wire, tag_field="type", tag="hello"):
+class Hello(_Wire, frozen=True, tag_field="type", tag="hello"):
     """The first line of an agent: who speaks, on which machine, by which clock.
 
     `host_id` is a keyed hash of the machine id (the id itself never leaves the host); with `boot_id` it tells
@@ -78,7 +78,7 @@ class Hello(_Wire, tag_field="type", tag="hello"):
     now: At = 0.0
 
 
-class Tokens(_Wire):
+class Tokens(_Wire, frozen=True):
     """Cumulative token counts of one session, as its tool reports them.
 
     `cached_input` is a part of `input`, `reasoning_output` a part of `output`; `total` = input + output.
@@ -91,12 +91,13 @@ class Tokens(_Wire):
     total: Count = 0
 
 
-class Session(_Wire):
-    """One conversation (a Codex thread) of a tool on this host. All `_at` are epoch seconds of the host's clock.
+class Session(_Wire, frozen=True):
+    """One conversation (a Codex thread) of a tool on this host.
 
-    `state`/`detail` with `reason` (a sentence), `evidence` and `confidence`, and `since_at`: when it entered
-    that state. `title` obeys the agent's privacy setting. `started_at` is when the conversation began, which
-    may be long before its process did. `pids` are the processes that hold it open now, empty once it ended.
+    All `_at` are epoch seconds of the host's clock. `state`/`detail` with `reason` (a sentence), `evidence` and
+    `confidence`, and `since_at`: when it entered that state. `title` obeys the agent's privacy setting.
+    `started_at` is when the conversation began, which may be long before its process did. `pids` are the
+    processes that hold it open now, empty once it ended.
     None is "not known", never "none" or 0.
     """
 
@@ -131,7 +132,7 @@ class Session(_Wire):
     transcript: Text | None = None  # path of the rollout file
 
 
-class Problem(_Wire):
+class Problem(_Wire, frozen=True):
     """A partial failure inside a host: what could not be read, and why. The rest of the snapshot stands.
 
     `kind`: permission | unreadable | oversize | limit | internal.
@@ -142,7 +143,7 @@ class Problem(_Wire):
     path: Text | None = None
 
 
-class Snapshot(_Wire, tag_field="type", tag="snapshot"):
+class Snapshot(_Wire, frozen=True, tag_field="type", tag="snapshot"):
     """The host's full state, idempotent: it replaces whatever the host said before.
 
     A snapshot that would pass `MAX_LINE_BYTES` is sent as several lines with one `seq`, all but the last with
@@ -159,14 +160,14 @@ class Snapshot(_Wire, tag_field="type", tag="snapshot"):
     more: bool = False
 
 
-class Heartbeat(_Wire, tag_field="type", tag="heartbeat"):
+class Heartbeat(_Wire, frozen=True, tag_field="type", tag="heartbeat"):
     """Nothing but time has passed since the snapshot before."""
 
     seq: Count
     now: At
 
 
-class Refresh(_Wire, tag_field="type", tag="refresh"):
+class Refresh(_Wire, frozen=True, tag_field="type", tag="refresh"):
     """Collector to agent: answer with a snapshot at once."""
 
 

@@ -11,6 +11,7 @@ import copy
 import getpass
 import ipaddress
 import math
+import os
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -165,9 +166,15 @@ class Dialer:
         options = self._prepare(to, client)
         if to.jump is None:
             sock = await self._tcp(to, deadlines)
-            gate = self._handshakes if await _speaks(sock) else None
-            async with _turn(gate, deadlines):
-                return await _handshake(to, options, client, deadlines, sock=sock)
+            try:
+                gate = self._handshakes if await _speaks(sock) else None
+                async with _turn(gate, deadlines):
+                    return await _handshake(to, options, client, deadlines, sock=sock)
+            except BaseException as exc:
+                sock.close()  # until a transport has taken it over, it is ours
+                if isinstance(exc, OSError):
+                    raise failures.handshake(exc, to.where, f"{to.user}@{to.host}", client.offered) from None
+                raise
         jump = await self._jump(to.jump, deadlines)
         async with _turn(jump.handshakes, deadlines):
             return await _handshake(to, options, client, deadlines, through=jump.connection)
@@ -380,7 +387,10 @@ def _not_done(connection: _Connection) -> str:
 
 
 async def _speaks(sock: socket.socket) -> bool:
-    """Whether the server says something soon. One that does not must not hold a place in the gate."""
+    """Whether the server says something soon. One that does not must not hold a place in the gate.
+
+    Raises `OSError` when the connection is lost already.
+    """
     loop = asyncio.get_running_loop()
     readable = loop.create_future()
 
@@ -396,6 +406,8 @@ async def _speaks(sock: socket.socket) -> bool:
         return False
     finally:
         loop.remove_reader(sock)
+    if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(error, os.strerror(error))  # uvloop would not give back a socket that is reset already
     return True
 
 

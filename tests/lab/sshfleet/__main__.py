@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab import LabError
+from lab import LabError, procs
 from lab.sshfleet import FAULTS, SshFleet, faultd
 
 TROUBLES = ("kill", "revive", "freeze", "thaw")
@@ -87,14 +87,17 @@ def _run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the fleet is stopped
     with _planned(args) as fleet:
         environment = os.environ | {"SSHFLEET_DIR": str(fleet.root)}
-        return subprocess.run(args.command, env=environment, check=False).returncode
+        try:
+            return subprocess.run(args.command, env=environment, check=False).returncode
+        finally:  # SIGTERM may have come while the command was being started
+            procs.end(procs.family([os.getpid()]))
 
 
 def _status(fleet: SshFleet) -> str:
     sessions = fleet.sessions()
     return (
         f"{len(fleet.hosts)} hosts, {fleet.running()}/{len(fleet.sshds)} sshds up,"
-        f" {sum(sessions.values())} session sockets on {len(sessions)} hosts"
+        f" {sum(sessions.values())} sessions on {len(sessions)} hosts"
     )
 
 

@@ -176,12 +176,9 @@ class SshFleet:
 
     def stop(self) -> None:
         """End every process of this fleet: listeners, sessions and their commands."""
-        sessions = self._session_pids(self.hosts)
         listeners = [sshd.listener for sshd in self.sshds if sshd.listener.alive()]
-        ours = procs.family([*(listener.pid for listener in listeners), *sessions])
-        ours += [procs.process(pid) for pid in sessions]
-        self._state.faultd.signal(signal.SIGKILL)
-        procs.end([*listeners, *ours, self._state.faultd])
+        sessions = procs.family(listener.pid for listener in listeners)
+        procs.end([*listeners, *sessions, self._state.faultd])
         procs.end_carrying(SSHFLEET_ROOT=str(self.root))
         for pid in list(self._started):
             self._reap(pid)
@@ -199,16 +196,17 @@ class SshFleet:
 
     def drop(self, *names: str) -> int:
         """Cut live sessions of these hosts (all, if none named); the hosts stay up. Returns how many."""
-        return self._end_sessions(self._pick(names) or list(self.hosts))
+        return self._end_sessions(self._sessions(self._pick(names) or self.hosts))
 
     def kill(self, *names: str) -> None:
         """These hosts go away: listener, sessions and what these run. Each needs an sshd of its own."""
         for name in self._pick(names):
             sshd = self._own_sshd(name)
+            sessions = self._sessions([name])
             procs.end([sshd.listener])
             self._reap(sshd.listener.pid)
             sshd.listener = NOBODY
-            self._end_sessions([name])
+            self._end_sessions(sessions)
             procs.end_carrying(SSHFLEET_ROOT=str(self.root), SSHFLEET_HOST=name)
         self._save()
 
@@ -237,8 +235,11 @@ class SshFleet:
             faultd.send_order(self.root, faultd.Order(name, delay_ms, cut))
 
     def sessions(self) -> dict[str, int]:
-        """Name -> number of live sessions, of the hosts that have any."""
-        return {name: len(pids) for name, pids in self._owners(self.hosts).items()}
+        """Name -> number of live connections, of the hosts that have any.
+
+        Of hosts that share an sshd, only root can tell whose a connection is.
+        """
+        return {name: len(pids) for name, pids in self._sessions(self.hosts).items() if pids}
 
     def processes(self, name: str) -> list[Process]:
         """Commands (agents, say) now on this host, also those without a session."""
@@ -271,25 +272,26 @@ class SshFleet:
             raise LabError(f"{name} shares an sshd: start the fleet with per_sshd=1")
         return self.sshds[index]
 
-    def _owners(self, names: Iterable[str]) -> dict[str, list[int]]:
-        """Name -> pids of the sshd processes that serve its sessions."""
-        addresses = {self.hosts[name].address: name for name in names}
-        return procs.connected_to(addresses, {self.port, self.port + 1}, comm="sshd")
+    def _sessions(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """Name -> pids of the processes, one a connection, that its sshd forked for its sessions."""
+        found: dict[str, list[int]] = {name: [] for name in names}
+        for sshd in self.sshds:
+            ours = {self.hosts[name].address: name for name in sshd.hosts if name in found}
+            for pid in procs.children(sshd.listener.pid) if ours else ():
+                addresses = ours if len(sshd.hosts) == 1 else procs.local_addresses(pid) & ours.keys()
+                for address in addresses:
+                    found[ours[address]].append(pid)
+        return found
 
-    def _session_pids(self, names: Iterable[str]) -> list[int]:
-        listeners = {sshd.listener.pid for sshd in self.sshds}
-        return [pid for pids in self._owners(names).values() for pid in pids if pid not in listeners]
-
-    def _end_sessions(self, names: Iterable[str]) -> int:
-        pids = self._session_pids(names)
+    def _end_sessions(self, sessions: dict[str, list[int]]) -> int:
+        pids = [pid for pids in sessions.values() for pid in pids]
         procs.end([*map(procs.process, pids), *procs.family(pids)])
         return len(pids)
 
     def _signal_hosts(self, names: Iterable[str], number: int) -> None:
         for name in self._pick(names):
             listener = self._own_sshd(name).listener
-            sessions = self._session_pids([name])
-            for process in [*procs.family([listener.pid, *sessions]), *map(procs.process, sessions), listener]:
+            for process in [*procs.family([listener.pid]), listener]:
                 process.signal(number)
 
     def _start_sshd(self, sshd: Sshd) -> None:

@@ -6,7 +6,7 @@ run the same program under another argv[0].
 
 import os
 import re
-from collections.abc import Sequence
+from functools import lru_cache
 
 # The npm package of 0.36 and older names the binary for its platform; the kernel cuts short names at 15
 # characters, and that is all that can be seen of another user's process.
@@ -30,10 +30,11 @@ def is_codex(image: str) -> bool:
     return _PROGRAM.fullmatch(os.path.basename(image)) is not None
 
 
-def kind(argv: Sequence[str]) -> str | None:
+@lru_cache(maxsize=512)
+def kind(argv: tuple[str, ...]) -> str | None:
     """tui | exec | app-server | daemon; None for what holds no session: sandbox helpers, updaters, `login` ...
 
-    >>> kind(["codex", "-m", "gpt-5.5", "exec", "hello"])
+    >>> kind(("codex", "-m", "gpt-5.5", "exec", "hello"))
     'exec'
     """
     if argv and _HELPERS.fullmatch(argv[0]):
@@ -48,7 +49,7 @@ def kind(argv: Sequence[str]) -> str | None:
     return None if command and _NOT_SESSIONS.fullmatch(command) else "tui"
 
 
-def _command(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+def _command(argv: tuple[str, ...]) -> tuple[str | None, list[str]]:
     """The first argument that is no option and no option's value, and what follows it."""
     arguments = iter(argv[1:])
     for argument in arguments:

@@ -53,7 +53,7 @@ def holdings(processes: Iterable[Process]) -> Holdings:
         if argv.kind(process.argv) is None:
             continue
         try:
-            files = open_files(process)
+            files = open_files(process, _is_held)
         except PermissionError:
             found.unreadable.append(process)
             continue
@@ -70,6 +70,10 @@ def home_of(environ: Mapping[str, str]) -> str | None:
     """The CODEX_HOME of a process with this environment."""
     home = environ.get("HOME")
     return environ.get("CODEX_HOME") or (f"{home}/.codex" if home else None)
+
+
+def _is_held(path: str) -> bool:
+    return "/thread-writer-locks/" in path or "/rollout-" in path
 
 
 def _hold(found: Holdings, process: Process, path: str, writable: bool) -> None:

@@ -17,6 +17,7 @@ THREAD_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 _THREAD_ID = re.compile(THREAD_ID)
 _FLAT_TEXT = re.compile(rb'"(\w{1,40})"\s*:\s*"([^"\\]*)"')
+_TYPE_FIRST = re.compile(rb'[\s:]*\{\s*"type"')
 _ORDINAL = re.compile(rb'"ordinal"\s*:\s*(\d{1,15})[,}]')
 _MAX_PROMPT_CHARS = 4096
 _UNREADABLE = (ValueError, RecursionError)  # msgspec's errors and bad UTF-8 are ValueErrors
@@ -190,9 +191,12 @@ def _decode_head(head: bytes) -> Entry:
     """A line of megabytes: its head says what it is, and usually enough else."""
     before, wrapped, after = head.partition(b'"payload"')
     outer, ordinal = _texts(before) if wrapped else {}, _ORDINAL.search(before)
+    payload = Payload(**_known_texts(Payload, after if wrapped else head))
+    if not _TYPE_FIRST.match(after if wrapped else head):
+        payload.type = None  # the type that was found is of something inside
     return Entry(
         type=outer.get("type") if wrapped else "response_item",
-        payload=Payload(**_known_texts(Payload, after if wrapped else head)),
+        payload=payload,
         at=epoch(outer.get("timestamp")),
         ordinal=int(ordinal[1]) if wrapped and ordinal else None,
     )

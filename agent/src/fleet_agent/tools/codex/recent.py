@@ -40,8 +40,9 @@ class RecentRollouts:
             self._all_days_due_s = self._clock() + ALL_DAYS_EVERY_S
             self.unreadable, self.cut = {}, False
         since_ns = int((now - RECENT_S) * 1e9)
-        kept = {path: found for path in self._recent if (found := _look(path, since_ns))}
-        self._recent = kept | self._walk(since_ns, None if all_days else NEWEST_DAYS)
+        recent = self._walk(since_ns, None if all_days else NEWEST_DAYS)
+        kept = {path: found for path in self._recent.keys() - recent.keys() if (found := _look(path, since_ns))}
+        self._recent = recent | kept
         return self._recent
 
     def _walk(self, since_ns: int, max_days: int | None) -> dict[str, tuple[str, int]]:

@@ -1,5 +1,7 @@
 """The facts of one thread -> its row in the snapshot. Pure."""
 
+from functools import lru_cache
+
 import msgspec
 
 from fleet_agent.processes import Process
@@ -123,6 +125,7 @@ def session(thread: Thread, verdict: Verdict) -> Session:
     )
 
 
+@lru_cache(maxsize=512)
 def title(name: str | None, prompt: str | None, cwd: str | None) -> tuple[str | None, str | None]:
     """What to call a thread, and where that comes from: name | prompt | directory."""
     directory = (cwd or "").rstrip("/").rpartition("/")[2] or cwd

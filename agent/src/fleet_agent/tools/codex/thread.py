@@ -6,7 +6,7 @@ from fleet_agent.tools.codex.lines import Meta, decode_meta, first_prompt
 from fleet_agent.tools.codex.rollout import Rollout
 
 MAX_HEAD_BYTES = 16 << 20
-REACH_BYTES = 64 << 20  # how far from the end the last turn's start is looked for
+REACH_BYTES = 256 << 20  # how far from the end the last turn's start is looked for: 0.1 s at worst
 OLD_REACH_BYTES = 4 << 20
 PROMPT_REACH_BYTES = 1 << 20
 
@@ -93,6 +93,6 @@ def _catch_up(facts: Rollout, source: Source, start: int) -> None:
     """What a turn that has just begun has not said yet: its settings, and the token counts so far."""
     missing = ((facts.model, rollout.SETTINGS), (facts.tokens, rollout.TOKEN_COUNTS))
     for markers in (markers for value, markers in missing if value is None):
-        at = source.last_line_with(markers, start, OLD_REACH_BYTES)
+        at = source.last_line_with(markers, start, REACH_BYTES)
         if at is not None:
             facts.feed_earlier(source.line_at(at))

@@ -1,0 +1,269 @@
+"""The files of a CODEX_HOME: thread names, recent rollouts, homes, and one rollout followed."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fake_codex import event, item, meta, rollout_path, sample, thread_id
+from fleet_agent.tail import MAX_LINE_BYTES, Budget
+from fleet_agent.tools.codex import thread as thread_module
+from fleet_agent.tools.codex.homes import Homes
+from fleet_agent.tools.codex.names import Names
+from fleet_agent.tools.codex.recent import ALL_DAYS_EVERY_S, RECENT_S, RecentRollouts
+from fleet_agent.tools.codex.thread import ThreadFile
+
+NOW = 2_000_000_000.0
+PLENTY = 1 << 40
+
+
+def named(thread: str, name: str | None) -> str:
+    return json.dumps({"id": thread, "thread_name": name, "updated_at": "2026-11-21T02:33:43Z"}) + "\n"
+
+
+def written(path: Path, at: float, data: bytes = b"") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (at, at))
+    return path
+
+
+class TestNames:
+    def test_the_last_line_of_a_thread_wins(self, tmp_path: Path) -> None:
+        """The index is append-only; a name that was taken back is none."""
+        a, b = thread_id(), thread_id()
+        (tmp_path / "session_index.jsonl").write_text(
+            named(a, "one") + "not json\n[]\n" + named(b, "b") + named(a, "two")
+        )
+        names = Names(str(tmp_path))
+        names.poll()
+        assert (names.get(a), names.get(b), names.get(thread_id())) == ("two", "b", None)
+        with (tmp_path / "session_index.jsonl").open("a") as file:
+            file.write(named(b, None))
+        names.poll()
+        assert (names.get(a), names.get(b)) == ("two", None)
+
+    def test_a_home_without_an_index_has_no_names(self, tmp_path: Path) -> None:
+        """Releases before 0.101 write none; a later one may appear, or be replaced by a shorter one."""
+        names, a = Names(str(tmp_path)), thread_id()
+        names.poll()
+        assert names.get(a) is None
+        (tmp_path / "session_index.jsonl").write_text(named(a, "a rather long name"))
+        names.poll()
+        assert names.get(a) == "a rather long name"
+        (tmp_path / "session_index.jsonl").write_text(named(a, "x"))
+        names.poll()
+        assert names.get(a) == "x"
+
+    def test_a_huge_index_is_read_from_its_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Reading and memory are bounded; the newest names are the ones kept."""
+        monkeypatch.setattr("fleet_agent.tools.codex.names.MAX_READ_BYTES", 5000)
+        monkeypatch.setattr("fleet_agent.tools.codex.names.MAX_NAMES", 10)
+        threads = [thread_id() for _ in range(200)]
+        (tmp_path / "session_index.jsonl").write_text("".join(named(t, t[:8]) for t in threads))
+        names = Names(str(tmp_path))
+        names.poll()
+        assert [t for t in threads if names.get(t)] == threads[-10:]
+
+
+class TestRecentRollouts:
+    def test_only_what_was_written_lately(self, tmp_path: Path) -> None:
+        """Ten minutes; other files and links are passed over."""
+        fresh = written(rollout_path(tmp_path, a := thread_id()), NOW - 10)
+        written(rollout_path(tmp_path, thread_id()), NOW - RECENT_S - 1)
+        written(fresh.parent / "rollout-x.jsonl.zst", NOW)
+        written(fresh.parent / "notes.txt", NOW)
+        rollout_path(tmp_path, thread_id()).symlink_to("/etc/passwd")
+        found = RecentRollouts(str(tmp_path)).poll(NOW)
+        assert {path: thread for path, (thread, _) in found.items()} == {str(fresh): a}
+
+    def test_a_session_that_was_resumed_stays_in_its_old_directory(self, tmp_path: Path) -> None:
+        """All days are looked at first and then now and then; what was found stays watched in between."""
+        clock_s = 0.0
+        written(rollout_path(tmp_path, thread_id(), "2026/11/21"), NOW - 9999)
+        written(rollout_path(tmp_path, thread_id(), "2026/11/20"), NOW - 9999)
+        old = written(rollout_path(tmp_path, thread_id(), "2025/01/02"), NOW)
+        recent = RecentRollouts(str(tmp_path), lambda: clock_s)
+        assert list(recent.poll(NOW)) == [str(old)]
+        assert list(recent.poll(NOW + 1)) == [str(old)]
+        late = written(rollout_path(tmp_path, thread_id(), "2025/01/02"), NOW)
+        assert str(late) not in recent.poll(NOW + 2)
+        clock_s = ALL_DAYS_EVERY_S
+        assert str(late) in recent.poll(NOW + 3)
+
+    def test_a_session_of_today_is_found_at_once(self, tmp_path: Path) -> None:
+        """The newest days are looked at every time."""
+        recent = RecentRollouts(str(tmp_path))
+        assert recent.poll(NOW) == {}
+        path = written(rollout_path(tmp_path, thread_id()), NOW)
+        assert list(recent.poll(NOW)) == [str(path)]
+        path.unlink()
+        assert recent.poll(NOW) == {}
+
+    def test_the_walk_is_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With very many rollouts the newest days are looked at and the rest is said to be left out."""
+        monkeypatch.setattr("fleet_agent.tools.codex.recent.MAX_FILES", 3)
+        days = ["2026/11/21", "2026/11/20", "2026/11/19"]
+        paths = [written(rollout_path(tmp_path, thread_id(), day), NOW) for day in days for _ in range(2)]
+        recent = RecentRollouts(str(tmp_path))
+        assert set(recent.poll(NOW)) == {str(path) for path in paths[:4]}
+        assert recent.cut
+
+
+class TestHomes:
+    def test_a_home_is_watched_while_it_is_in_use_and_a_while_after(self, tmp_path: Path) -> None:
+        """Another CODEX_HOME is remembered as long as something in it ended lately, the own one always."""
+        own, other = tmp_path / "own", tmp_path / "other"
+        path = written(rollout_path(other, a := thread_id()), NOW)
+        (other / "session_index.jsonl").write_text(named(a, "a name"))
+        homes = Homes([str(own)])
+        assert homes.poll(set(), NOW) == {}
+        assert list(homes.poll({str(other)}, NOW)) == [str(path)]
+        assert list(homes.poll(set(), NOW + 1)) == [str(path)]
+        assert homes.name(str(other), a) == "a name"
+        assert homes.poll(set(), NOW + RECENT_S + 2) == {}
+        assert homes.name(str(other), a) is None
+        assert (homes.problems, homes.complete) == ([], True)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+    def test_a_directory_that_cannot_be_listed_is_a_problem(self, tmp_path: Path) -> None:
+        """An empty list of sessions must not stand for "not permitted"."""
+        (tmp_path / "sessions").mkdir(mode=0o000)
+        homes = Homes([str(tmp_path)])
+        assert homes.poll(set(), NOW) == {}
+        assert [(p.kind, p.path) for p in homes.problems] == [("unreadable", str(tmp_path / "sessions"))]
+        assert not homes.complete
+
+    def test_a_trap_in_place_of_the_index_is_a_problem(self, tmp_path: Path) -> None:
+        """A FIFO as session_index.jsonl is named, and does not hang."""
+        os.mkfifo(tmp_path / "session_index.jsonl")
+        homes = Homes([str(tmp_path)])
+        homes.poll(set(), NOW)
+        assert [p.path for p in homes.problems] == [str(tmp_path / "session_index.jsonl")]
+
+
+class TestThreadFile:
+    def test_a_file_is_followed_as_it_grows(self, tmp_path: Path) -> None:
+        """Facts after each append are those of the whole file; nothing is read twice."""
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(b"")
+        file = ThreadFile(str(path), want_prompt=True)
+        whole = sample("exec_tool")
+        for end in range(0, len(whole) + 700, 700):
+            path.write_bytes(whole[:end])
+            file.poll(Budget(PLENTY))
+        assert file.facts is not None
+        assert file.facts.turn is not None
+        assert file.facts.turn.status == "complete"
+        assert file.facts.tokens is not None
+        assert file.facts.tokens.total == 19916
+        assert file.prompt == "TOOL ls -la ;; SAY listed"
+        budget = Budget(PLENTY)
+        file.poll(budget)
+        assert budget.left_bytes == PLENTY
+
+    def test_a_long_file_is_read_from_its_last_turn_on(self, tmp_path: Path) -> None:
+        """First sight costs the last turn, not the file."""
+        filler = item(NOW, "message", role="assistant", content=[{"type": "output_text", "text": "x" * 5000}])
+        data = sample("exec_tool") + filler * 3000 + event(NOW, "task_started", turn_id="last")
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(data)
+        budget = Budget(PLENTY)
+        file = ThreadFile(str(path), want_prompt=False)
+        assert len(data) > 3 * thread_module.OLD_REACH_BYTES
+        file.poll(budget)
+        assert PLENTY - budget.left_bytes < 1000
+        assert file.facts is not None
+        assert file.facts.turn is not None
+        assert (file.facts.turn.id, file.facts.turn.status, file.facts.gapless) == ("last", "open", True)
+        assert file.facts.meta.id == "01a1fbf3-d4da-78f3-8f80-8b9a0611d5f6"
+
+    def test_settings_and_tokens_from_before_a_turn_that_has_just_begun(self, tmp_path: Path) -> None:
+        """Between task_started and its first lines, what the turn before said still holds."""
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(sample("exec_tool") + event(NOW, "task_started", turn_id="last"))
+        file = ThreadFile(str(path), want_prompt=False)
+        file.poll(Budget(PLENTY))
+        assert file.facts is not None
+        assert (file.facts.model, file.facts.approvals) == ("gpt-5.5", "never")
+        assert file.facts.tokens is not None
+        assert file.facts.tokens.total == 19916
+        assert file.facts.last_at == pytest.approx(NOW)
+
+    def test_a_turn_that_began_too_far_back_is_not_trusted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Past the reach of the search the facts say that something is missing, and memory stays bounded."""
+        monkeypatch.setattr(thread_module, "REACH_BYTES", 50_000)
+        monkeypatch.setattr(thread_module, "OLD_REACH_BYTES", 20_000)
+        filler = item(NOW, "message", role="assistant", content="x" * 1000)
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(meta(NOW, thread_id()) + event(NOW, "task_started", turn_id="t") + filler * 200)
+        budget = Budget(PLENTY)
+        file = ThreadFile(str(path), want_prompt=False)
+        file.poll(budget)
+        assert file.facts is not None
+        assert (file.facts.turn, file.facts.gapless) == (None, False)
+        assert PLENTY - budget.left_bytes <= 20_000
+        with path.open("ab") as appended:
+            appended.write(event(NOW, "task_complete", turn_id="t", last_agent_message="done"))
+        file.poll(budget)
+        assert file.facts.turn is not None
+        assert (file.facts.turn.status, file.facts.gapless) == ("complete", True)
+
+    def test_lines_of_megabytes_do_not_hide_the_turn(self, tmp_path: Path) -> None:
+        """An image of 5 MB in the first line or in the turn: counted, and the state is still known."""
+        big = "i" * (MAX_LINE_BYTES + 1)
+        thread = thread_id()
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(
+            meta(NOW, thread, source="exec", base_instructions={"text": big})
+            + event(NOW, "task_started", turn_id="t")
+            + item(NOW, "message", role="user", content=[{"image_url": big}])
+            + item(NOW, "function_call", call_id="c", name="exec_command", arguments="{}")
+        )
+        file = ThreadFile(str(path), want_prompt=True)
+        file.poll(Budget(PLENTY))
+        assert file.facts is not None
+        assert (file.facts.meta.id, file.facts.meta.source, file.facts.cut_lines) == (thread, "exec", 1)
+        assert list(file.facts.calls) == ["c"]
+        assert file.facts.gapless
+
+    def test_a_file_that_is_no_rollout_is_a_fault(self, tmp_path: Path) -> None:
+        """Absurd content is said, not taken for an empty session; and it can heal."""
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(b"\x00\x01\x02 garbage\n")
+        file = ThreadFile(str(path), want_prompt=False)
+        file.poll(Budget(PLENTY))
+        assert (file.fault, file.facts) == ("its first line is no session_meta", None)
+        file.poll(Budget(PLENTY))
+        assert file.fault
+        path.write_bytes(sample("exec_tool"))
+        file.poll(Budget(PLENTY))
+        assert file.fault is None
+        assert file.facts
+
+    def test_a_file_that_is_gone_or_a_trap_is_a_fault(self, tmp_path: Path) -> None:
+        """Neither raises nor hangs."""
+        file = ThreadFile(str(tmp_path / "gone"), want_prompt=False)
+        file.poll(Budget(PLENTY))
+        assert (file.fault, file.gone) == ("No such file or directory", True)
+        os.mkfifo(tmp_path / "trap")
+        trap = ThreadFile(str(tmp_path / "trap"), want_prompt=False)
+        trap.poll(Budget(PLENTY))
+        assert trap.fault
+        assert not trap.gone
+
+    def test_a_budget_that_is_spent_is_said(self, tmp_path: Path) -> None:
+        """What could not be read in one reading is read in the next; until then it is known to be missing."""
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(sample("exec_tool"))
+        file = ThreadFile(str(path), want_prompt=False)
+        file.poll(Budget(5000))
+        assert file.behind
+        file.poll(Budget(PLENTY))
+        assert not file.behind
+        assert file.facts is not None
+        assert file.facts.turn is not None
+        assert file.facts.turn.status == "complete"

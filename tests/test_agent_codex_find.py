@@ -1,0 +1,302 @@
+"""fleet_agent.tools.codex.find: sessions from real processes and real files."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from fake_codex import FakeCodex, event, item, lock_path, meta, rollout_path, sample, sample_at, thread_id
+from fleet_agent.processes import ProcessTable
+from fleet_agent.tail import Line
+from fleet_agent.tools import Found
+from fleet_agent.tools.codex.find import Codex
+from fleet_agent.tools.codex.rollout import Rollout
+from fleet_agent.wire import Session
+
+
+class Host:
+    """One user's view of this machine: an agent's reader, and the processes it looks at."""
+
+    def __init__(self, home: Path, privacy: str = "meta") -> None:
+        self.home = home
+        self.codex = Codex(privacy, {"CODEX_HOME": str(home)})
+        self.table = ProcessTable(self.codex.is_tool, self.codex.variables)
+
+    def look(self) -> Found:
+        self.table.scan()
+        return self.codex.find(self.table, time.time())
+
+    def sessions(self) -> dict[str, Session]:
+        """Those of this test's own homes: other tests run on this machine too."""
+        near = str(self.home.parent)
+        return {s.id: s for s in self.look().sessions if (s.home or "").startswith(near)}
+
+    def state(self, thread: str) -> tuple[str, str | None, str]:
+        session = self.sessions()[thread]
+        return session.state, session.detail, session.confidence
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "codex-home"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def host(home: Path) -> Host:
+    return Host(home)
+
+
+def open_turn(thread: str, age_s: float, *, asks: bool = False, policy: str = "on-request") -> bytes:
+    """A rollout in the middle of a turn: a shell call `call_1` is open since `age_s`."""
+    at = time.time() - age_s
+    arguments = '{"cmd":"x","sandbox_permissions":"require_escalated"}' if asks else '{"cmd":"x"}'
+    return (
+        meta(at, thread, cwd="/tmp", source="cli", originator="codex-tui")
+        + event(at, "task_started", turn_id="t")
+        + event(at, "x").replace(b'"event_msg"', b'"turn_context"').replace(
+            b'{"type":"x"}', f'{{"approval_policy":"{policy}","model":"m"}}'.encode()
+        )
+        + item(at, "function_call", call_id="call_1", name="exec_command", arguments=arguments)
+    )  # fmt: skip
+
+
+def test_a_session_from_its_first_to_its_last_breath(tmp_path: Path, home: Path, host: Host) -> None:
+    """New, thinking, running a tool, thinking again, done, closed: each reading says what is true then."""
+    thread = thread_id()
+    path, lock = rollout_path(home, thread), lock_path(home, thread)
+    with FakeCodex(tmp_path, [lock, path], environ={"CODEX_HOME": str(home)}) as codex:
+        assert host.state(thread) == ("idle", "new", "strong")
+        write(path, meta(time.time(), thread, cwd=str(tmp_path), source="cli"))
+        assert host.state(thread) == ("idle", "new", "strong")
+        write(path, event(time.time(), "task_started", turn_id="t"))
+        assert host.state(thread) == ("working", "thinking", "strong")
+        write(path, item(time.time(), "function_call", call_id="call_1", name="exec_command", arguments="{}"))
+        codex.start(f"CODEX_THREAD_ID={thread} CODEX_TOOL_CALL_ID=call_1 sleep 60")
+        assert host.state(thread) == ("working", "tool", "strong")
+        codex.run("kill %1; wait")
+        write(path, item(time.time(), "function_call_output", call_id="call_1", output="x"))
+        assert host.state(thread) == ("working", "thinking", "strong")
+        write(path, event(time.time(), "task_complete", turn_id="t", last_agent_message="done"))
+        assert host.state(thread) == ("idle", "turn_done", "fact")
+        session = host.sessions()[thread]
+        assert (session.pids, session.cwd, session.home) == ((codex.pid,), str(tmp_path), str(home))
+    assert host.state(thread) == ("ended", "ok", "fact")
+    assert host.sessions()[thread].pids == ()
+
+
+def test_an_approval_is_told_from_a_tool_that_runs(tmp_path: Path, home: Path, host: Host) -> None:
+    """An open call with nothing running for it waits for a person; it is sure when it asked to."""
+    asks, plain, never, young = (thread_id() for _ in range(4))
+    paths = {thread: rollout_path(home, thread) for thread in (asks, plain, never, young)}
+    with FakeCodex(tmp_path, paths.values()):
+        time.sleep(0.05)
+        write(paths[asks], open_turn(asks, 0, asks=True))
+        write(paths[plain], open_turn(plain, 0))
+        write(paths[never], open_turn(never, 0, policy="never"))
+        table = host.table
+        table.scan()
+        late = {s.id: s for s in host.codex.find(table, time.time() + 10).sessions}
+        assert (late[asks].state, late[asks].detail, late[asks].confidence) == ("waiting", "approval", "strong")
+        assert (late[plain].state, late[plain].detail, late[plain].confidence) == (
+            "waiting",
+            "approval",
+            "weak",
+        )
+        assert (late[never].state, late[never].detail, late[never].confidence) == ("working", "tool", "strong")
+        write(paths[young], open_turn(young, 0))
+        assert host.state(young) == ("working", "tool", "weak")
+
+
+def test_a_background_process_of_an_earlier_call_hides_no_approval(
+    tmp_path: Path, home: Path, host: Host
+) -> None:
+    """What still runs from before is not the process of the open call."""
+    thread = thread_id()
+    path = rollout_path(home, thread)
+    with FakeCodex(tmp_path, [path]) as codex:
+        codex.start(f"CODEX_THREAD_ID={thread} CODEX_TOOL_CALL_ID=call_0 sleep 60")
+        write(path, open_turn(thread, 0, asks=True))
+        host.table.scan()
+        (session,) = [s for s in host.codex.find(host.table, time.time() + 10).sessions if s.id == thread]
+        assert (session.state, session.detail) == ("waiting", "approval")
+
+
+def test_a_killed_session_is_crashed_and_the_next_to_open_it_is_not_working(
+    tmp_path: Path, home: Path, host: Host
+) -> None:
+    """In progress on disk is only true while the process that began the turn lives."""
+    thread = thread_id()
+    path = rollout_path(home, thread)
+    with FakeCodex(tmp_path, [path, lock_path(home, thread)]) as codex:
+        time.sleep(0.05)
+        write(path, event(time.time(), "task_started", turn_id="t"), meta(time.time(), thread))
+        assert host.state(thread) == ("working", "thinking", "strong")
+        codex.kill()
+        assert host.state(thread) == ("ended", "crashed", "strong")
+    time.sleep(0.05)
+    with FakeCodex(tmp_path, [path, lock_path(home, thread)]):
+        assert host.state(thread) == ("idle", "aborted", "strong")
+
+
+def test_the_one_shot_and_the_stream_agree(tmp_path: Path, home: Path, host: Host) -> None:
+    """State is a function of one reading: a reader that saw all of it says what a fresh one says."""
+    threads = {name: thread_id() for name in ("tui_waiting_approval", "exec_tool", "exec_sigterm_midturn")}
+    paths = {name: rollout_path(home, thread) for name, thread in threads.items()}
+    with FakeCodex(tmp_path, [paths["tui_waiting_approval"], paths["exec_tool"]], ["exec"]):
+        for name, path in paths.items():
+            lines = sample_at(name, time.time()).splitlines(keepends=True)
+            for start in range(0, len(lines), 5):
+                write(path, b"".join(lines[start : start + 5]))
+                host.look()
+        streamed, fresh = host.sessions(), Host(home).sessions()
+        assert streamed.keys() == fresh.keys() == set(threads.values())
+        assert streamed == fresh
+
+
+def test_every_home_in_use_is_read(tmp_path: Path, home: Path, host: Host) -> None:
+    """CODEX_HOME is per process: sessions of another home are found while they live, and after they ended."""
+    other = tmp_path / "other-home"
+    live, ended = thread_id(), thread_id()
+    rollout_path(other, ended).write_bytes(sample("exec_tool"))
+    with FakeCodex(tmp_path, [rollout_path(other, live)], environ={"CODEX_HOME": str(other)}):
+        rollout_path(other, live).write_bytes(sample("exec_tool"))
+        found = host.sessions()
+        assert (found[live].home, found[ended].home) == (str(other), str(other))
+        assert (found[live].state, found[ended].state) == ("idle", "ended")
+    assert host.sessions()[live].state == "ended"
+
+
+def test_a_process_that_execs_codex_late_is_never_taken_for_crashed(
+    tmp_path: Path, home: Path, host: Host
+) -> None:
+    """A shell that was looked at long ago becomes Codex: before its session is crashed, all are looked at."""
+    thread = thread_id()
+    path = rollout_path(home, thread)
+    with FakeCodex(tmp_path, program="codex"):
+        pass  # makes the binary
+    with FakeCodex(tmp_path, [path], program="launcher") as launcher:
+        host.look()
+        host.table._young.clear()  # as if it had been seen long ago
+        assert launcher.process.stdin
+        launcher.process.stdin.write(f"exec {tmp_path}/codex -c 'read x' exec\n".encode())
+        launcher.process.stdin.flush()
+        time.sleep(0.2)
+        write(path, event(time.time(), "task_started", turn_id="t"), meta(time.time(), thread, source="exec"))
+        assert host.state(thread) == ("working", "thinking", "strong")
+
+
+def test_old_releases_are_read_with_less_confidence(tmp_path: Path, home: Path, host: Host) -> None:
+    """Before 0.101 no line says where a turn ends: live and ended, always weak."""
+    live, ended = thread_id(), thread_id()
+    rollout_path(home, ended).write_bytes(sample("old_0.77.0_tools"))
+    with FakeCodex(tmp_path, [rollout_path(home, live)], ["exec"]):
+        time.sleep(0.05)
+        write(rollout_path(home, live), sample_at("old_0.77.0_tools", time.time()))
+        assert host.state(live) == ("idle", "turn_done", "weak")
+        assert host.state(ended) == ("ended", "ok", "weak")
+
+
+def test_titles_obey_privacy(home: Path) -> None:
+    """Without permission no word of a conversation leaves: the name, else the directory. A name comes first."""
+    plain, named = thread_id(), thread_id()
+    for thread in (plain, named):
+        rollout_path(home, thread).write_bytes(sample("exec_tool"))
+    (home / "session_index.jsonl").write_text(f'{{"id":"{named}","thread_name":"my name"}}\n')
+    for privacy, expected in (
+        ("meta", ("ws", "directory")),
+        ("title", ("TOOL ls -la ;; SAY listed", "prompt")),
+    ):
+        found = Host(home, privacy).sessions()
+        assert (found[plain].title, found[plain].title_source) == expected
+        assert (found[named].title, found[named].title_source) == ("my name", "name")
+
+
+def test_subagents_carry_their_parent_and_root(tmp_path: Path, home: Path, host: Host) -> None:
+    """Parent and child are held by one process; each is a session of its own."""
+    parent, child = "01a1fc02-ef99-71b2-8c73-28380fef795c", "01a1fc02-f183-73e2-b408-896f89688405"
+    paths = [rollout_path(home, parent), rollout_path(home, child)]
+    with FakeCodex(tmp_path, paths, ["exec"]):
+        paths[0].write_bytes(sample("exec_spawn_v2"))
+        paths[1].write_bytes(sample("exec_spawn_v2.child1"))
+        found = host.sessions()
+    assert (found[parent].root_id, found[parent].parent_id) == (parent, None)
+    assert (found[child].root_id, found[child].parent_id) == (parent, parent)
+    tokens = found[child].tokens
+    assert tokens is not None
+    assert tokens.total == 30974
+
+
+def test_one_absurd_file_is_a_problem_and_the_others_are_read(tmp_path: Path, home: Path, host: Host) -> None:
+    """Garbage, a trap, a vanished file: each named, none of them hides or breaks a sibling."""
+    good, garbage, trap, deleted = (thread_id() for _ in range(4))
+    rollout_path(home, good).write_bytes(sample("exec_tool"))
+    rollout_path(home, garbage).write_bytes(b"\xff\xfe\x00 no rollout\n" * 100)
+    os.mkfifo(rollout_path(home, trap))
+    with FakeCodex(tmp_path, [rollout_path(home, deleted)]):
+        rollout_path(home, deleted).unlink()
+        found = host.look()
+    sessions = {s.id: s for s in found.sessions}
+    assert (sessions[good].state, sessions[garbage].state, sessions[deleted].state) == (
+        "ended",
+        "unknown",
+        "unknown",
+    )
+    assert trap not in sessions
+    problems = {p.path: p for p in found.problems}
+    assert problems[str(rollout_path(home, garbage))].kind == "unreadable"
+    assert "session_meta" in problems[str(rollout_path(home, garbage))].message
+    assert problems[f"{rollout_path(home, deleted)} (deleted)"].kind == "unreadable"
+
+
+def test_a_bug_in_reading_one_session_does_not_lose_the_others(
+    home: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception nobody thought of is a problem of kind `internal` for that session alone."""
+    good, bad = thread_id(), thread_id()
+    rollout_path(home, good).write_bytes(sample("exec_tool"))
+    rollout_path(home, bad).write_bytes(sample("exec_mcp"))
+    feed = Rollout.feed
+
+    def broken(self: Rollout, line: Line) -> None:
+        if b"mcp__mini" in line.data:
+            raise ZeroDivisionError("planted")
+        feed(self, line)
+
+    monkeypatch.setattr(Rollout, "feed", broken)
+    found = host.look()
+    states = {s.id: s.state for s in found.sessions}
+    assert (states[good], states[bad]) == ("ended", "unknown")
+    (problem,) = [p for p in found.problems if p.path == str(rollout_path(home, bad))]
+    assert (problem.kind, problem.message) == ("internal", "a bug of the agent: ZeroDivisionError: planted")
+
+
+def test_a_line_too_long_is_said(home: Path, host: Host) -> None:
+    """A line of megabytes is read in part, and that is a problem of kind `oversize`."""
+    thread = thread_id()
+    long = item(time.time(), "message", role="user", content="x" * (5 << 20))
+    rollout_path(home, thread).write_bytes(
+        sample("exec_tool") + event(time.time(), "task_started", turn_id="t") + long
+    )
+    found = host.look()
+    (problem,) = [p for p in found.problems if p.path == str(rollout_path(home, thread))]
+    assert problem.kind == "oversize"
+    assert "1 line(s) of more than 4 MiB" in problem.message
+
+
+def test_on_a_network_file_system_another_host_may_be_at_work(
+    home: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shared home shows the sessions of every host: one without a writer here is not called crashed."""
+    thread = thread_id()
+    rollout_path(home, thread).write_bytes(sample("exec_sigterm_midturn"))
+    assert host.state(thread) == ("ended", "crashed", "strong")
+    monkeypatch.setattr(host.codex._mounts, "on_network", lambda _: True)
+    assert host.state(thread) == ("unknown", None, "weak")
+
+
+def write(path: Path, data: bytes, first: bytes = b"") -> None:
+    with path.open("ab") as file:
+        file.write(first + data)

@@ -1,0 +1,187 @@
+"""fleet_agent.status: evidence -> state."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleet_agent.status import APPROVAL_GRACE_S, Call, Evidence, Turn, judge
+from fleet_agent.wire import CONFIDENCES, DETAILS, EVIDENCE, STATES
+
+NOW = 1_000_000.0
+OPEN = Turn("open", "t", started_at=NOW - 60)
+OVER = {status: Turn(status, "t", NOW - 60, NOW - 10) for status in ("complete", "failed", "aborted")}
+
+
+def call(kind: str = "shell", age_s: float = 30.0, process: str = "no", escalated: bool = False) -> Call:
+    return Call(
+        "c", {"shell": "exec_command", "script": "exec"}.get(kind, kind), kind, NOW - age_s, escalated, process
+    )
+
+
+def judged(live: bool = True, **evidence: Any) -> tuple[str, str | None, str]:
+    verdict = judge(Evidence(NOW, live, **evidence))
+    return verdict.state, verdict.detail, verdict.confidence
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        # its turn is over, and a process holds it open
+        ({"turn": OVER["complete"]}, ("idle", "turn_done", "fact")),
+        ({"turn": OVER["failed"]}, ("idle", "failed", "fact")),
+        ({"turn": OVER["aborted"]}, ("idle", "aborted", "fact")),
+        ({"turn": msgspec.structs.replace(OVER["complete"], doubtful=True)}, ("idle", "turn_done", "weak")),
+        ({}, ("idle", "new", "strong")),
+        # in the middle of a turn
+        ({"turn": OPEN}, ("working", "thinking", "strong")),
+        ({"turn": OPEN, "calls": (call(process="yes"),)}, ("working", "tool", "strong")),
+        ({"turn": OPEN, "calls": (call("script", process="yes"),)}, ("working", "tool", "strong")),
+        ({"turn": OPEN, "calls": (call("question"),)}, ("waiting", "question", "strong")),
+        ({"turn": OPEN, "calls": (call("wait"),)}, ("working", "subagents", "strong")),
+        ({"turn": OPEN, "calls": (call("other"),)}, ("working", "tool", "strong")),
+        ({"turn": OPEN, "calls": (call("opaque"),)}, ("working", "tool", "weak")),
+        ({"turn": OPEN, "calls": (call("opaque"),), "approvals": "never"}, ("working", "tool", "strong")),
+        # an open call for which nothing runs
+        ({"turn": OPEN, "calls": (call(),)}, ("waiting", "approval", "weak")),
+        ({"turn": OPEN, "calls": (call(escalated=True),)}, ("waiting", "approval", "strong")),
+        ({"turn": OPEN, "calls": (call("patch"),)}, ("waiting", "approval", "weak")),
+        ({"turn": OPEN, "calls": (call("script", escalated=True),)}, ("waiting", "approval", "weak")),
+        ({"turn": OPEN, "calls": (call(age_s=APPROVAL_GRACE_S - 0.1),)}, ("working", "tool", "weak")),
+        ({"turn": OPEN, "calls": (call(age_s=-100, escalated=True),)}, ("working", "tool", "weak")),
+        ({"turn": OPEN, "calls": (call(process="maybe", escalated=True),)}, ("working", "tool", "weak")),
+        ({"turn": OPEN, "calls": (call(escalated=True),), "approvals": "never"}, ("working", "tool", "strong")),
+        ({"turn": OPEN, "calls": (call(escalated=True),), "reviewer": "auto"}, ("working", "tool", "weak")),
+        (
+            {"turn": OPEN, "calls": (call(escalated=True),), "reviewer": "user"},
+            ("waiting", "approval", "strong"),
+        ),
+        # several open calls
+        ({"turn": OPEN, "calls": (call(process="yes"), call("question"))}, ("waiting", "question", "strong")),
+        ({"turn": OPEN, "calls": (call(process="yes"), call())}, ("working", "tool", "weak")),
+        ({"turn": OPEN, "calls": (call("wait"), call())}, ("waiting", "approval", "weak")),
+        # the turn of a process that was killed, opened again by another
+        ({"turn": OPEN, "writer_at": NOW - 30}, ("idle", "aborted", "strong")),
+        ({"turn": OPEN, "writer_at": NOW - 30, "calls": (call(),)}, ("idle", "aborted", "strong")),
+        ({"turn": OPEN, "writer_at": NOW - 90}, ("working", "thinking", "strong")),
+        (
+            {"turn": msgspec.structs.replace(OPEN, trigger="exec"), "server": True, "writer_at": NOW - 90},
+            ("idle", "aborted", "strong"),
+        ),
+        # something of the turn was not read
+        ({"turn": OPEN, "gapless": False}, ("working", "thinking", "weak")),
+        ({"turn": OPEN, "calls": (call(process="yes"),), "gapless": False}, ("working", "tool", "weak")),
+        # releases before 0.101
+        ({"last_actor": "user"}, ("working", "thinking", "weak")),
+        ({"last_actor": "tool"}, ("working", "thinking", "weak")),
+        ({"last_actor": "assistant"}, ("idle", "turn_done", "weak")),
+        ({"last_actor": "tool", "calls": (call(process="yes"),)}, ("working", "tool", "weak")),
+        ({"last_actor": "user", "active_at": NOW - 60, "writer_at": NOW - 30}, ("idle", "turn_done", "weak")),
+        ({"turn": OPEN, "readable": False}, ("unknown", None, "weak")),
+    ],
+)
+def test_a_session_that_a_process_holds_open(
+    evidence: dict[str, Any], expected: tuple[str, str | None, str]
+) -> None:
+    """Each state of a live session is told from the others, and what cannot be told for sure is weak."""
+    assert judged(live=True, **evidence) == expected
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        ({"turn": OVER["complete"]}, ("ended", "ok", "fact")),
+        ({"turn": OVER["failed"]}, ("ended", "failed", "fact")),
+        ({"turn": OVER["aborted"]}, ("ended", "ok", "fact")),
+        ({"turn": OVER["aborted"], "one_shot": True}, ("ended", "failed", "fact")),
+        ({"turn": OPEN}, ("ended", "crashed", "strong")),
+        ({"turn": OPEN, "calls": (call(),)}, ("ended", "crashed", "strong")),
+        ({"turn": msgspec.structs.replace(OVER["complete"], doubtful=True)}, ("ended", "ok", "weak")),
+        ({}, ("ended", "ok", "strong")),
+        # a writer may be there that cannot be seen
+        ({"turn": OPEN, "blind": "scan"}, ("unknown", None, "weak")),
+        ({"turn": OPEN, "blind": "network"}, ("unknown", None, "weak")),
+        ({"turn": OVER["complete"], "blind": "scan"}, ("ended", "ok", "weak")),
+        ({"turn": OVER["complete"], "blind": "network"}, ("unknown", None, "weak")),
+        ({"turn": OVER["complete"], "blind": "network", "one_shot": True}, ("ended", "ok", "weak")),
+        ({"blind": "scan"}, ("unknown", None, "weak")),
+        # releases before 0.101
+        ({"last_actor": "assistant"}, ("ended", "ok", "weak")),
+        ({"last_actor": "user"}, ("ended", None, "weak")),
+        ({"last_actor": "tool", "calls": (call(),)}, ("ended", None, "weak")),
+        ({"last_actor": "user", "blind": "network"}, ("unknown", None, "weak")),
+    ],
+)
+def test_a_session_that_no_process_holds_open(
+    evidence: dict[str, Any], expected: tuple[str, str | None, str]
+) -> None:
+    """How a session ended; and "unknown" where another host or a hidden process may still work on it."""
+    assert judged(live=False, **evidence) == expected
+
+
+@pytest.mark.parametrize(
+    ("evidence", "since_at"),
+    [
+        ({"turn": OVER["complete"]}, NOW - 10),
+        ({"turn": OPEN}, NOW - 60),
+        ({"turn": OPEN, "resumed_at": NOW - 5}, NOW - 5),
+        ({"turn": OPEN, "calls": (call(age_s=30, process="yes"),)}, NOW - 30),
+        ({"turn": OPEN, "calls": (call(age_s=40),)}, NOW - 40),
+        ({"turn": OPEN, "live": False, "active_at": NOW - 7}, NOW - 7),
+    ],
+)
+def test_since_is_the_evidences_own_time(evidence: dict[str, Any], since_at: float) -> None:
+    """`since_at` is when the state was entered, by what was written down, not when it was looked at."""
+    assert judge(Evidence(**{"now": NOW, "live": True, **evidence})).since_at == since_at
+
+
+def test_a_failure_is_named() -> None:
+    """The reason says what failed, in the tool's own word."""
+    turn = msgspec.structs.replace(OVER["failed"], error="usage_limit_exceeded")
+    assert judge(Evidence(NOW, live=True, turn=turn)).reason == "Its last turn failed (usage_limit_exceeded)."
+
+
+calls = st.builds(
+    Call,
+    st.text(max_size=3),
+    st.just("exec_command"),
+    st.sampled_from(("shell", "patch", "script", "question", "wait", "opaque", "other")),
+    st.none() | st.floats(NOW - 100, NOW + 100),
+    st.booleans(),
+    st.sampled_from(("yes", "no", "maybe")),
+)
+turns = st.builds(
+    Turn, st.sampled_from(("open", "complete", "failed", "aborted")), started_at=st.none() | st.just(NOW)
+)
+
+
+@settings(deadline=None)
+@given(
+    st.builds(
+        Evidence,
+        now=st.just(NOW),
+        live=st.booleans(),
+        readable=st.booleans(),
+        turn=st.none() | turns,
+        calls=st.lists(calls, max_size=3).map(tuple),
+        last_actor=st.sampled_from((None, "user", "assistant", "tool")),
+        approvals=st.sampled_from((None, "never", "on-request")),
+        writer_at=st.none() | st.floats(NOW - 100, NOW + 100),
+        one_shot=st.booleans(),
+        blind=st.sampled_from((None, "scan", "network")),
+        gapless=st.booleans(),
+    )
+)
+def test_every_verdict_is_in_the_words_of_the_wire(evidence: Evidence) -> None:
+    """Whatever the evidence: known words, one sentence, and nothing sure where something is missing."""
+    verdict = judge(evidence)
+    assert verdict.state in STATES
+    assert verdict.detail is None or verdict.detail in DETAILS[verdict.state]
+    assert verdict.evidence is None or verdict.evidence in EVIDENCE
+    assert verdict.confidence in CONFIDENCES
+    assert verdict.reason.endswith(".")
+    assert "\n" not in verdict.reason
+    if verdict.state == "unknown" or not evidence.gapless or (evidence.blind and not evidence.live):
+        assert verdict.confidence == "weak"
