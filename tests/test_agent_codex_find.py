@@ -8,6 +8,7 @@ import pytest
 
 from fake_codex import FakeCodex, event, item, lock_path, meta, rollout_path, sample, sample_at, thread_id
 from fleet_agent.processes import ProcessTable
+from fleet_agent.status import Evidence, Verdict, judge
 from fleet_agent.tail import Line
 from fleet_agent.tools import Found
 from fleet_agent.tools.codex.find import Codex
@@ -271,6 +272,22 @@ def test_a_bug_in_reading_one_session_does_not_lose_the_others(
     assert (states[good], states[bad]) == ("ended", "unknown")
     (problem,) = [p for p in found.problems if p.path == str(rollout_path(home, bad))]
     assert (problem.kind, problem.message) == ("internal", "a bug of the agent: ZeroDivisionError: planted")
+
+
+def test_a_bug_in_judging_one_session_does_not_lose_the_others(
+    home: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same after its file was read."""
+    good, bad = thread_id(), thread_id()
+    rollout_path(home, good).write_bytes(sample("exec_tool"))
+    rollout_path(home, bad).write_bytes(sample("exec_fail400"))
+
+    def broken(evidence: Evidence) -> Verdict:
+        return judge(evidence) if evidence.turn and evidence.turn.status == "complete" else 1 / 0  # type: ignore[return-value]
+
+    monkeypatch.setattr("fleet_agent.tools.codex.find.judge", broken)
+    found = host.sessions() | {s.id: s for s in host.look().sessions if s.id == bad}
+    assert (found[good].state, found[bad].state) == ("ended", "unknown")
 
 
 def test_a_line_too_long_is_said(home: Path, host: Host) -> None:

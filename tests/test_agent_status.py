@@ -73,6 +73,8 @@ def judged(live: bool = True, **evidence: Any) -> tuple[str, str | None, str]:
         # something of the turn was not read
         ({"turn": OPEN, "gapless": False}, ("working", "thinking", "weak")),
         ({"turn": OPEN, "calls": (call(process="yes"),), "gapless": False}, ("working", "tool", "weak")),
+        ({"gapless": False}, ("unknown", None, "weak")),
+        ({"gapless": False, "last_actor": "tool"}, ("working", "thinking", "weak")),
         # releases before 0.101
         ({"last_actor": "user"}, ("working", "thinking", "weak")),
         ({"last_actor": "tool"}, ("working", "thinking", "weak")),

@@ -227,15 +227,17 @@ def _without_lifecycle(e: Evidence) -> Verdict:
 
     Or the turn began too far back to be read; `judge` then says so.
     """
-    if e.last_actor is None and not e.calls and e.gapless:
-        return _never_asked(e)
+    if e.last_actor is None and not e.calls:
+        return _never_asked(e) if e.gapless else _unread(e)
     unsaid = "; this release does not record how turns begin and end." if e.gapless else "."
     if not e.live and e.blind:
         reason = "No process that holds it is seen, and not every process can be seen from here."
         return Verdict("unknown", None, reason, "process", "weak", e.active_at)
     if not e.live:
         ok = e.last_actor == "assistant" and not e.calls
-        return Verdict("ended", "ok" if ok else None, "Its process is gone" + unsaid, "process", "weak", e.active_at)
+        return Verdict(
+            "ended", "ok" if ok else None, "Its process is gone" + unsaid, "process", "weak", e.active_at
+        )
     if e.writer_at is not None and e.active_at is not None and e.writer_at > e.active_at:
         reason = "It has been opened again, and nothing was said since."
         return Verdict("idle", "turn_done", reason, "process", "weak", e.active_at)
@@ -244,6 +246,10 @@ def _without_lifecycle(e: Evidence) -> Verdict:
     if e.last_actor == "assistant":
         return Verdict("idle", "turn_done", "The model spoke last" + unsaid, "lifecycle", "weak", e.active_at)
     return Verdict("working", "thinking", "The model has to answer" + unsaid, "lifecycle", "weak", e.active_at)
+
+
+def _unread(e: Evidence) -> Verdict:
+    return Verdict("unknown", None, "Its last turn is too long to be read.", None, "weak", e.active_at)
 
 
 def _never_asked(e: Evidence) -> Verdict:

@@ -15,13 +15,13 @@ from fleet_agent.status import GATED, judge
 from fleet_agent.tail import MAX_LINE_BYTES, Budget
 from fleet_agent.tools import Found
 from fleet_agent.tools.codex import argv
-from fleet_agent.tools.codex.holders import Holder, Holdings, holdings, home_of, with_process
+from fleet_agent.tools.codex.holders import Holdings, holdings, home_of, with_process
 from fleet_agent.tools.codex.homes import Homes
 from fleet_agent.tools.codex.session import Thread, evidence, session
 from fleet_agent.tools.codex.thread import ThreadFile
 from fleet_agent.wire import Problem, Session
 
-READ_BUDGET_BYTES = 256 << 20  # of all rollouts together, in one reading
+READ_BUDGET_BYTES = 512 << 20  # of all rollouts together, in one reading
 
 Loose = dict[str, tuple[str, int]]  # rollouts that no process holds: path -> (thread id, mtime in ns)
 
@@ -68,11 +68,13 @@ class Codex:
         """What is held open, and what was written lately and is not.
 
         A file without a writer is only believed after a second look at all processes: its writer may have
-        started since the first, or may have been another program when it was looked at last.
+        started since the first, or may have been another program when it was looked at last. (On a network file
+        system the writer is likely on another host.)
         """
         held = holdings(table.processes)
         loose = _without(held, self._homes.poll(held.homes, now))
-        if loose.items() - self._writerless.items():
+        new = loose.items() - self._writerless.items()
+        if any(not self._mounts.on_network(path) for path, _ in new):
             table.scan(full=True)
             held = holdings(table.processes)
             loose = _without(held, loose)
@@ -80,59 +82,55 @@ class Codex:
         return held, loose
 
     def _threads(self, held: Holdings, loose: Loose) -> list[Thread]:
-        budget, before, self._files = Budget(READ_BUDGET_BYTES), self._files, {}
+        """Every thread with what its file says. Files that are not needed any more are forgotten."""
         paths = {thread_id: path for path, (thread_id, _) in loose.items()}
-        threads = []
-        for thread_id, holder in held.threads.items():
-            path = holder.path or paths.pop(thread_id, None)  # it may be loaded but not opened yet
-            threads.append(self._thread(thread_id, path, holder, before, budget))
-        ended = [self._thread(thread_id, path, None, before, budget) for thread_id, path in paths.items()]
-        return threads + [thread for thread in ended if not self._is_gone(thread)]
+        wanted = [
+            # A thread may be loaded, and its rollout not opened yet.
+            Thread(thread_id, holder.home, holder.path or paths.pop(thread_id, None), holder)
+            for thread_id, holder in held.threads.items()
+        ]
+        wanted += [Thread(thread_id, _home_above(path), path) for thread_id, path in paths.items()]
+        used = {thread.path for thread in wanted}
+        self._files = {path: file for path, file in self._files.items() if path in used}
+        budget = Budget(READ_BUDGET_BYTES)
+        threads = [self._read(thread, thread.path, budget) if thread.path else thread for thread in wanted]
+        return [thread for thread in threads if thread.holder or not thread.gone]
 
-    def _thread(
-        self,
-        thread_id: str,
-        path: str | None,
-        holder: Holder | None,
-        before: dict[str, ThreadFile],
-        budget: Budget,
-    ) -> Thread:
-        """One thread. Whatever goes wrong with it is a problem of its own and leaves the others alone."""
-        home = holder.home if holder else _home_above(path)
-        thread = Thread(thread_id, home, path, holder, name=self._homes.name(home, thread_id))
-        if path is None:
-            return msgspec.structs.replace(thread, branch=self._branch(thread.cwd))
-        file = before.get(path) or ThreadFile(path, self._want_prompts)
+    def _read(self, thread: Thread, path: str, budget: Budget) -> Thread:
+        """The thread with what its file says. Whatever goes wrong with it leaves the other threads alone."""
+        file = self._files.get(path) or ThreadFile(path, self._want_prompts)
+        self._files[path] = file
         try:
             file.poll(budget)
-            self._check_file(file, held=holder is not None)
         except Exception as exc:
-            self._problem("internal", f"a bug of the agent: {type(exc).__name__}: {exc}", path)
+            del self._files[path]  # what it holds may be half of something
+            self._bug(exc, path)
             return msgspec.structs.replace(thread, readable=False)
-        self._files[path] = file
-        thread = msgspec.structs.replace(
+        if thread.holder or not file.gone:
+            self._check_file(file)
+        return msgspec.structs.replace(
             thread,
             facts=file.facts,
             calls=tuple(file.facts.calls.values()) if file.facts else (),
             readable=file.fault is None,
+            gone=file.gone,
             behind=file.behind,
             modified_at=file.modified_at,
             prompt=file.prompt,
         )
-        return msgspec.structs.replace(thread, branch=self._branch(thread.cwd))
-
-    def _is_gone(self, thread: Thread) -> bool:
-        """Whether its file vanished between the listing and the reading: then there is nothing to show."""
-        file = self._files.get(thread.path or "")
-        return file is not None and file.gone
-
-    def _branch(self, cwd: str | None) -> str | None:
-        return self._branches.of(cwd) if cwd else None
 
     def _session(self, thread: Thread, now: float, sees_all: bool) -> Session:
-        shared = thread.holder is None and thread.path is not None and self._mounts.on_network(thread.path)
-        blind = "network" if shared else None if sees_all else "scan"
-        return session(thread, judge(evidence(thread, now, blind)))
+        """The row of a thread; a bug in making it is a problem, and leaves the other threads alone."""
+        try:
+            shared = thread.holder is None and thread.path is not None and self._mounts.on_network(thread.path)
+            blind = "network" if shared else None if sees_all else "scan"
+            verdict = judge(evidence(thread, now, blind))
+            name = self._homes.name(thread.home, thread.id)
+            branch = self._branches.of(thread.cwd) if thread.cwd else None
+            return session(msgspec.structs.replace(thread, name=name, branch=branch), verdict)
+        except Exception as exc:
+            self._bug(exc, thread.path)
+            return Session("codex", thread.id, reason="The agent failed to read it; see its problems.")
 
     def _check_permissions(self, hidden: bool, held: Holdings) -> None:
         if held.unreadable:
@@ -144,9 +142,7 @@ class Codex:
             message = "this system hides other users' processes (hidepid): their sessions cannot be seen"
             self._problem("permission", message)
 
-    def _check_file(self, file: ThreadFile, held: bool) -> None:
-        if file.gone and not held:
-            return
+    def _check_file(self, file: ThreadFile) -> None:
         if file.fault:
             self._problem("unreadable", f"this rollout cannot be read: {file.fault}", file.path)
         elif file.facts and file.facts.cut_lines:
@@ -154,6 +150,9 @@ class Codex:
             self._problem("oversize", f"{lines} were read only in part", file.path)
         elif file.behind:
             self._problem("limit", "this rollout grows faster than it is read", file.path)
+
+    def _bug(self, exc: Exception, path: str | None) -> None:
+        self._problem("internal", f"a bug of the agent: {type(exc).__name__}: {exc}", path)
 
     def _problem(self, kind: str, message: str, path: str | None = None) -> None:
         self._problems.append(Problem(kind, message, path))

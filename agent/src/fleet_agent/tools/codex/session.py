@@ -29,6 +29,7 @@ class Thread(msgspec.Struct, frozen=True):
     facts: Rollout | None = None
     calls: tuple[Call, ...] = ()
     readable: bool = True
+    gone: bool = False
     behind: bool = False
     modified_at: float | None = None
     name: str | None = None
