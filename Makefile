@@ -7,11 +7,8 @@ UV = 0.13.8
 setup:
 	scripts/setup
 
-# Tests of one file share its fixtures (an SSH fleet, say), so a file stays on one worker. A test that hangs is
-# ended and named.
 test:
-	scripts/setup --test
-	$(PYTHON) -m pytest -n logical --dist loadfile --timeout 120
+	scripts/test
 
 lint:
 	scripts/setup --test
