@@ -18,7 +18,8 @@ lint:
 
 bench:
 	scripts/setup --test
-	$(PYTHON) bench/fanout.py
+	PYTHONPATH=tests $(PYTHON) bench/startup.py
+	PYTHONPATH=tests $(PYTHON) bench/fanout.py
 
 # Pins for everything, made from what the two pyproject.toml and requirements-dev.in ask for. hatchling and
 # editables install the two packages in place.

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from fleet.config import Timeouts
 from fleet.errors import ErrorKind, HostFailure, Phase
@@ -27,26 +27,42 @@ class Deadlines:
         self._total_s = total_s
         self._until = math.inf if total_s is None else asyncio.get_running_loop().time() + total_s
 
-    @asynccontextmanager
-    async def phase(self, phase: Phase, missed: Callable[[], str]) -> AsyncIterator[None]:
-        """Run a block within the phase's time, else `HostFailure` with `missed()`: what had not happened."""
-        async with self.within(phase, getattr(self._timeouts, f"{phase}_s"), missed):
-            yield
+    def phase(self, phase: Phase, missed: Callable[[], str]) -> "Deadline":
+        """Runs a block within the phase's time, else `HostFailure` with `missed()`: what had not happened."""
+        return self.within(phase, getattr(self._timeouts, f"{phase}_s"), missed)
 
-    @asynccontextmanager
-    async def within(self, phase: Phase, limit_s: float, missed: Callable[[], str]) -> AsyncIterator[None]:
+    def within(self, phase: Phase, limit_s: float, missed: Callable[[], str]) -> "Deadline":
         """The same with a limit of the caller's; with `math.inf` only the total counts."""
+        return Deadline(phase, limit_s, self._until, self._total_s, missed)
+
+
+class Deadline:
+    """`async with` of one phase. A class, not a generator: there are six for each host."""
+
+    def __init__(
+        self, phase: Phase, limit_s: float, until: float, total_s: float | None, missed: Callable[[], str]
+    ) -> None:
+        self._phase, self._limit_s, self._until = phase, limit_s, until
+        self._total_s, self._missed = total_s, missed
+
+    async def __aenter__(self) -> None:
         left_s = self._until - asyncio.get_running_loop().time()
-        allowed_s = max(0, min(limit_s, left_s))
-        timer = asyncio.timeout(None if math.isinf(allowed_s) else allowed_s)
+        self._is_total = left_s < self._limit_s
+        allowed_s = max(0, min(self._limit_s, left_s))
+        self._timer = asyncio.timeout(None if math.isinf(allowed_s) else allowed_s)
+        await self._timer.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            async with timer:
-                yield
+            await self._timer.__aexit__(kind, exc, trace)
         except TimeoutError:
-            if not timer.expired():
-                raise  # the kernel's own ETIMEDOUT, an OSError
-            message = f"{missed()} within {limit_s:g} s"
-            hint = _HINTS[phase]
-            if left_s < limit_s:
-                message, hint = f"{missed()} before --timeout {self._total_s:g} had passed", "give it longer"
-            raise HostFailure(ErrorKind.TIMEOUT, phase, message, hint) from None
+            raise self._failure() from None
+
+    def _failure(self) -> HostFailure:
+        message, hint = f"{self._missed()} within {self._limit_s:g} s", _HINTS[self._phase]
+        if self._is_total:
+            message = f"{self._missed()} before --timeout {self._total_s:g} had passed"
+            hint = "give it longer"
+        return HostFailure(ErrorKind.TIMEOUT, self._phase, message, hint)

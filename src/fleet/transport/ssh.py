@@ -22,6 +22,7 @@ from typing import Any
 import aiohappyeyeballs
 import asyncssh
 import msgspec
+from aiohappyeyeballs import AddrInfoType
 
 from fleet import config
 from fleet.config import HostSpec
@@ -203,24 +204,26 @@ class Dialer:
 
     async def _tcp(self, to: Login, deadlines: Deadlines) -> socket.socket:
         """A connected socket, by the first of the host's addresses that answers."""
-        loop = asyncio.get_running_loop()
-        async with deadlines.phase(Phase.DNS, lambda: f"{to.host} was not resolved"):
-            try:
-                if _is_address(to.host):
-                    infos = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
-                else:
-                    infos = await loop.run_in_executor(
-                        self._resolvers, socket.getaddrinfo, to.host, to.port, 0, socket.SOCK_STREAM
-                    )
-            except failures.RESOLVE_ERRORS as exc:
-                raise failures.resolving(to.host, exc) from None
+        infos = await self._addresses(to, deadlines)
         async with deadlines.phase(Phase.CONNECT, lambda: f"{to.where} did not answer"):
             try:
+                if len(infos) == 1:
+                    return await _connect(infos[0])
                 return await aiohappyeyeballs.start_connection(
                     infos, happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1
                 )
             except OSError as exc:
                 raise failures.connecting(to.where, exc) from None
+
+    async def _addresses(self, to: Login, deadlines: Deadlines) -> list[AddrInfoType]:
+        if _is_address(to.host):
+            return _resolve(to.host, to.port)
+        async with deadlines.phase(Phase.DNS, lambda: f"{to.host} was not resolved"):
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._resolvers, _resolve, to.host, to.port)
+            except failures.RESOLVE_ERRORS as exc:
+                raise failures.resolving(to.host, exc) from None
 
     async def _jump(self, spec: HostSpec, deadlines: Deadlines) -> "_Jump":
         """The shared connection to a jump host, made once; its failure is that of each host behind it."""
@@ -288,6 +291,11 @@ class _Connection(asyncssh.SSHClientConnection):
         super().data_received(data, datatype)
         if self.quick_ack is not None:
             _acknowledge_now(self.quick_ack)
+
+    # asyncssh words a message for each of 35 packets before it finds that nobody logs at that level.
+    def log_sent_packet(self, *_: object) -> None: ...
+
+    def log_received_packet(self, *_: object) -> None: ...
 
 
 def _acknowledge_now(sock: socket.socket) -> None:
@@ -384,6 +392,24 @@ def _not_done(connection: _Connection) -> str:
     if not connection.get_extra_info("send_cipher"):
         return "it sent an SSH banner and did not finish the key exchange"
     return "it exchanged keys and did not finish the login"
+
+
+def _resolve(host: str, port: int) -> list[AddrInfoType]:
+    infos: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return infos
+
+
+async def _connect(info: AddrInfoType) -> socket.socket:
+    """A connection to one address. Raises `OSError`."""
+    family, kind, protocol, _, address = info
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _speaks(sock: socket.socket) -> bool:
