@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from lab import LabError, procs
-from lab.codex import CODEX_VERSION, CodexHome, wait_until
+from lab.codex import CODEX_VERSION, CodexHome
 from lab.mock_responses import MockResponses
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.codex
 

@@ -17,6 +17,7 @@ import pytest
 from fleet_agent import wire
 from lab import LabError, procs
 from lab.sshfleet import FAULTS, SshFleet, install_agent
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.sshd
 
@@ -219,8 +220,11 @@ def test_stop_ends_what_commands_left_behind(tmp_path: Path) -> None:
     """A command that left its session and its parent is found by its host, and ended with the fleet."""
     with SshFleet(tmp_path / "lab") as fleet:
         ssh(fleet, "h0001", "(setsid sleep 4343 >/dev/null 2>&1 &) ; true")
-        (sleeper,) = fleet.processes("h0001")
-        assert "sleep 4343" in sleeper.describe()
+        sleeper = wait_until(
+            lambda: next((p for p in fleet.processes("h0001") if "sleep 4343" in p.describe()), None),
+            "the command runs",
+            timeout_s=10,
+        )
     assert not sleeper.alive()
     assert procs.carrying(SSHFLEET_ROOT=str(fleet.root)) == []
 

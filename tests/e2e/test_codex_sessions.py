@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from lab import inventory
-from lab.codex import CodexHome, wait_until
+from lab.codex import CodexHome
 from lab.mock_responses import MockResponses
 from lab.sshfleet import SshFleet, install_agent
+from lab.waiting import wait_until
 
 pytestmark = [pytest.mark.sshd, pytest.mark.codex]
 

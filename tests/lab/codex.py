@@ -5,17 +5,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from lab import LabError, procs
 from lab.procs import Process
 from lab.tmux import Tmux
-
-T = TypeVar("T")
+from lab.waiting import wait_until
 
 CODEX_VERSION = "0.169.0"  # scripts/setup reads this line
 MODEL = "gpt-5.5"  # plain function tools; the gpt-6 family works in code mode
@@ -177,13 +174,3 @@ class CodexHome:
             socket = link.resolve()
             socket.unlink(missing_ok=True)
             socket.with_name(f"{socket.name}.lock").unlink(missing_ok=True)
-
-
-def wait_until(look: Callable[[], T | None], what: str, *, timeout_s: float) -> T:
-    """What `look` finds, as soon as it finds something."""
-    until = time.monotonic() + timeout_s
-    while (found := look()) is None:
-        if time.monotonic() > until:
-            raise LabError(f"it did not come about within {timeout_s:g} s that {what}")
-        time.sleep(0.05)
-    return found
