@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"errors"},
     "stream": {"errors", "text"},
     "launch": {"config"},
-    "transport": {"errors", "text", "config", "launch", "stream"},
+    "transport": {"errors", "text", "config", "launch", "stream", "backoff"},
     "collector": {"errors", "config", "launch", "model", "backoff", "transport"},
     "views": {"errors", "model", "text", "hosts"},
     "cli": {"errors", "config", "hosts", "model", "collector", "views", "text"},

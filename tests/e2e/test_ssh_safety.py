@@ -1,6 +1,7 @@
 """What fleet promises about SSH: keys are checked, nothing is forwarded, a host's output is bounded."""
 
 import asyncio
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from fleet.model import Fleet, HostState
 from fleet_agent.wire import SCHEMA, Hello, Snapshot
 from lab import inventory
 from lab.sshfleet import SshFleet, install_agent
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.sshd
 
@@ -220,24 +222,40 @@ def test_a_host_that_the_jump_host_cannot_reach(ssh_fleet: Callable[..., SshFlee
     assert "the jump host cannot reach" in error.message
 
 
-def test_an_ssh_agent_is_used_where_it_runs(
-    lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A key that only ssh-agent has opens the host."""
+@pytest.fixture
+def ssh_agent(lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A real ssh-agent that holds the lab's key, and a home without keys."""
     socket = tmp_path / "agent.sock"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 5
-        while not socket.exists() and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until(lambda: socket.exists() or None, "ssh-agent listens", timeout_s=5)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-        subprocess.run(["ssh-add", "-q", str(lab.key)], check=True)
         monkeypatch.setenv("HOME", str(tmp_path))
-        spec = msgspec.structs.replace(inventory.specs(lab, "h0001")[0], identity=())
-        assert one(spec).error is None
+        subprocess.run(["ssh-add", "-q", str(lab.key)], check=True)
+        yield
     finally:
         agent.terminate()
         agent.wait(5)
+
+
+@pytest.mark.usefixtures("ssh_agent")
+def test_an_ssh_agent_is_used_where_it_runs(lab: SshFleet) -> None:
+    """A key that only ssh-agent has opens the host."""
+    assert one(msgspec.structs.replace(inventory.specs(lab, "h0001")[0], identity=())).error is None
+
+
+@pytest.mark.usefixtures("ssh_agent")
+def test_an_encrypted_key_is_left_to_the_ssh_agent(lab: SshFleet, tmp_path: Path) -> None:
+    """`identity` names the key, the agent has it unlocked; a key that is not named is not offered."""
+    locked, other = tmp_path / "id_locked", tmp_path / "id_other"
+    shutil.copy(lab.key, locked)
+    shutil.copy(f"{lab.key}.pub", f"{locked}.pub")
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", locked], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", other], check=True)
+    assert one(inventory.specs(lab, "h0001", identity=str(locked))[0]).error is None
+    refused = one(inventory.specs(lab, "h0001", identity=str(other))[0]).error
+    assert refused is not None
+    assert refused.kind is ErrorKind.AUTH
 
 
 def test_the_agent_ends_with_its_collector(ssh_fleet: Callable[..., SshFleet]) -> None:

@@ -3,7 +3,9 @@
     channel.py      frames of one running agent, whatever carries its bytes
     deadlines.py    how long each phase may take
     local.py        the agent as a subprocess
-    ssh.py          connections, jump hosts, the agent over them   (asyncssh)
+    login.py        where and how to log in: hosts.toml over ssh_config
+    ssh.py          connections, and the agent over them           (asyncssh)
+    jumps.py        shared connections to jump hosts               (asyncssh)
     credentials.py  keys and known_hosts, loaded once              (asyncssh)
     sshconfig.py    what `ssh -G` says about a host
     failures.py     what asyncssh raises -> HostFailure            (asyncssh)

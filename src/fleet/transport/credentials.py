@@ -88,6 +88,17 @@ def _lines(path: str) -> list[str]:
         return []
 
 
+def public_keys(identities: Sequence[str]) -> list[bytes]:
+    """The keys in the .pub files beside identities: which of an ssh-agent's may be offered."""
+    found = []
+    for identity in identities:
+        try:
+            found.append(asyncssh.read_public_key(Path(f"{identity}.pub").expanduser()).public_data)
+        except (OSError, asyncssh.KeyImportError):
+            continue
+    return found
+
+
 def agent_socket(identity_agent: str | None) -> str | None:
     """The ssh-agent to ask, by ssh_config's IdentityAgent and the environment."""
     if identity_agent == "none":

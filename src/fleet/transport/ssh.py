@@ -8,7 +8,6 @@ an ACK that Linux would delay by 40 ms.
 
 import asyncio
 import copy
-import getpass
 import ipaddress
 import math
 import os
@@ -16,31 +15,27 @@ import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohappyeyeballs
 import asyncssh
-import msgspec
 from aiohappyeyeballs import AddrInfoType
 
-from fleet import config
 from fleet.config import HostSpec
-from fleet.errors import ConfigError, ErrorKind, HostFailure, Phase
+from fleet.errors import Phase
 from fleet.launch import remote_command
 from fleet.transport import failures
 from fleet.transport.channel import AgentChannel
-from fleet.transport.credentials import DEFAULT_IDENTITIES, DEFAULT_KNOWN_HOSTS, Credentials, agent_socket
+from fleet.transport.credentials import Credentials, public_keys
 from fleet.transport.deadlines import Deadlines
-from fleet.transport.sshconfig import Options, SshConfig
+from fleet.transport.jumps import Jumps
+from fleet.transport.login import DEFAULT_PORT, Login, login
+from fleet.transport.sshconfig import SshConfig
 
-DEFAULT_PORT = 22
 WINDOW_BYTES = 256 << 10
-# A handshake costs 2-4 ms of CPU and seven round trips: enough at a time to fill the CPU over a slow link, few
-# enough that none waits for its turn longer than its own deadline.
-HANDSHAKES_AT_ONCE = 128
-# sshd's default MaxStartups (10:30:100) begins to drop logins at 10, and a jump host may be shared.
-HANDSHAKES_PER_JUMP = 8
+# A handshake costs 2-4 ms of CPU and seven round trips: enough at a time to fill a processor over a slow link,
+# few enough that none waits for its turn longer than its own deadline. clush, too, runs 64.
+HANDSHAKES_AT_ONCE = 64
 RESOLVERS = 64  # threads; a dead DNS server holds each for its whole deadline
 _SPEAKS_WITHIN_S = 0.5
 _HAPPY_EYEBALLS_S = 0.25  # RFC 8305, Connection Attempt Delay
@@ -55,73 +50,6 @@ _ENCRYPTION = (
 )
 
 
-class Login(msgspec.Struct, frozen=True):
-    """Where and how to log in: hosts.toml over ssh_config over ssh's defaults."""
-
-    host: str
-    port: int
-    user: str
-    known_hosts: tuple[str, ...]
-    identities: tuple[str, ...]
-    named_identities: bool  # by the user, so that a missing file is an error
-    agent_socket: str | None
-    identities_only: bool
-    host_key_alias: str | None
-    jump: HostSpec | None
-
-    @property
-    def where(self) -> str:
-        """host, or host:port if the port is not the usual one."""
-        return self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}"
-
-    @property
-    def known_as(self) -> str:
-        """The name under which known_hosts has the host."""
-        name = self.host_key_alias or self.host
-        return name if self.port == DEFAULT_PORT else f"[{name}]:{self.port}"
-
-
-def login(spec: HostSpec, options: Options) -> Login:
-    """How to log in to a host, given what ssh_config says about it. Raises `HostFailure`."""
-    first = {keyword: values[0] for keyword, values in options.items()}
-    if first.get("proxycommand", "none") != "none" and not spec.jump:
-        raise HostFailure(
-            ErrorKind.CONFIG,
-            Phase.CONFIG,
-            "its ssh_config has a ProxyCommand, which fleet does not run",
-            "use `jump` in hosts.toml or ProxyJump in ssh_config",
-        )
-    return Login(
-        host=first.get("hostname", spec.address or spec.name),
-        port=spec.port or int(first.get("port", DEFAULT_PORT)),
-        user=spec.user or first.get("user") or getpass.getuser(),
-        known_hosts=spec.known_hosts or _known_hosts_files(options),
-        identities=spec.identity or options.get("identityfile", DEFAULT_IDENTITIES),
-        named_identities=bool(spec.identity),
-        agent_socket=agent_socket(first.get("identityagent")),
-        identities_only=bool(spec.identity) or first.get("identitiesonly") == "yes",
-        host_key_alias=first.get("hostkeyalias"),
-        jump=spec.jump or _proxy_jump(spec, first.get("proxyjump", "none")),
-    )
-
-
-def _known_hosts_files(options: Options) -> tuple[str, ...]:
-    if "userknownhostsfile" not in options:
-        return DEFAULT_KNOWN_HOSTS
-    files = (*options["userknownhostsfile"], *options.get("globalknownhostsfile", ()))
-    return tuple(name for value in files for name in value.split() if name != "none")
-
-
-def _proxy_jump(spec: HostSpec, hops: str) -> HostSpec | None:
-    via: HostSpec | None = None
-    for hop in () if hops == "none" else hops.split(","):
-        try:
-            via = config.parse_hop(hop, via, spec.ssh_config, spec.timeouts)
-        except ConfigError as exc:
-            raise HostFailure(ErrorKind.CONFIG, Phase.CONFIG, str(exc), "mend its ProxyJump") from None
-    return via
-
-
 class Dialer:
     """Makes connections. Shares keys, known_hosts, jump connections and the gate for handshakes."""
 
@@ -130,18 +58,14 @@ class Dialer:
         self._ssh_config = SshConfig()
         self._resolvers = ThreadPoolExecutor(RESOLVERS, "fleet-dns")
         self._handshakes = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
-        self._jumps: dict[HostSpec, asyncio.Task[_Jump]] = {}
+        self._jumps = Jumps(self.connect)
         self._options = _base_options()
 
     async def __aenter__(self) -> "Dialer":
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for task in self._jumps.values():
-            if not task.done():
-                task.cancel()
-            elif not task.cancelled() and not task.exception():
-                task.result().connection.close()
+        self._jumps.close()
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
@@ -176,7 +100,7 @@ class Dialer:
                 if isinstance(exc, OSError):
                     raise failures.handshake(exc, to.where, f"{to.user}@{to.host}", client.offered) from None
                 raise
-        jump = await self._jump(to.jump, deadlines)
+        jump = await self._jumps.to(to.jump, deadlines)
         async with _turn(jump.handshakes, deadlines):
             return await _handshake(to, options, client, deadlines, through=jump.connection)
 
@@ -194,7 +118,7 @@ class Dialer:
         ]  # a key pair remembers its connection's algorithm
         if not (keys and to.identities_only):
             options.agent_path = to.agent_socket
-            options.agent_identities = _public_keys(to.identities) if to.identities_only else None
+            options.agent_identities = public_keys(to.identities) if to.identities_only else None
         client.offered = ", ".join(
             [*to.identities[: len(keys)], *(["ssh-agent"] if options.agent_path else [])]
         )
@@ -225,31 +149,6 @@ class Dialer:
             except failures.RESOLVE_ERRORS as exc:
                 raise failures.resolving(to.host, exc) from None
 
-    async def _jump(self, spec: HostSpec, deadlines: Deadlines) -> "_Jump":
-        """The shared connection to a jump host, made once; its failure is that of each host behind it."""
-        task = self._jumps.get(spec)
-        if task is None or (task.done() and _is_spent(task)):
-            task = asyncio.create_task(self._open_jump(spec))
-            self._jumps[spec] = task
-        try:
-            async with deadlines.within(
-                Phase.CONNECT, math.inf, lambda: f"jump host {spec.name} was not reached"
-            ):
-                return await asyncio.shield(task)
-        except HostFailure as failure:
-            raise failures.through(spec.name, failure) from None
-
-    async def _open_jump(self, spec: HostSpec) -> "_Jump":
-        return _Jump(await self.connect(spec, Deadlines(spec.timeouts)))
-
-
-class _Jump:
-    """A connection that others are tunnelled through."""
-
-    def __init__(self, connection: "_Connection") -> None:
-        self.connection = connection
-        self.handshakes = asyncio.Semaphore(HANDSHAKES_PER_JUMP)
-
 
 @asynccontextmanager
 async def _turn(gate: asyncio.Semaphore | None, deadlines: Deadlines) -> AsyncIterator[None]:
@@ -263,10 +162,6 @@ async def _turn(gate: asyncio.Semaphore | None, deadlines: Deadlines) -> AsyncIt
         yield
     finally:
         gate.release()
-
-
-def _is_spent(task: "asyncio.Task[_Jump]") -> bool:
-    return task.cancelled() or task.exception() is not None or task.result().connection.is_closed()
 
 
 class _Client(asyncssh.SSHClient):
@@ -341,7 +236,7 @@ async def _start(connection: _Connection, command: str, channel: AgentChannel) -
 
 async def _handshake(
     to: Login, options: Any, client: _Client, deadlines: Deadlines, *,
-    sock: socket.socket | None = None, through: _Connection | None = None,
+    sock: socket.socket | None = None, through: asyncssh.SSHClientConnection | None = None,
 ) -> _Connection:  # fmt: skip
     """Version exchange, key exchange, host key, login: over a connected socket, or through a jump host.
 
@@ -374,7 +269,7 @@ async def _handshake(
     return connection
 
 
-async def _tunnel(through: _Connection, connection: _Connection, to: Login) -> None:
+async def _tunnel(through: asyncssh.SSHClientConnection, connection: _Connection, to: Login) -> None:
     try:
         await through.create_connection(lambda: connection, to.host, to.port)  # type: ignore[arg-type,return-value]
     except asyncssh.Error as exc:
@@ -443,12 +338,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _public_keys(identities: tuple[str, ...]) -> list[str]:
-    """The .pub files beside identities: which keys of an ssh-agent may be offered."""
-    files = (Path(path).expanduser() for path in identities)
-    return [str(f.with_name(f.name + ".pub")) for f in files if f.with_name(f.name + ".pub").is_file()]
 
 
 def _base_options() -> asyncssh.SSHClientConnectionOptions:

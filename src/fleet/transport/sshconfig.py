@@ -24,7 +24,6 @@ _TAKEN = frozenset(
         "user",
         "port",
         "identityfile",
-        "certificatefile",
         "identitiesonly",
         "identityagent",
         "userknownhostsfile",

@@ -1,0 +1,83 @@
+"""Where and how to log in to a host: hosts.toml over ssh_config over ssh's defaults. Pure."""
+
+import getpass
+
+import msgspec
+
+from fleet import config
+from fleet.config import HostSpec
+from fleet.errors import ConfigError, ErrorKind, HostFailure, Phase
+from fleet.transport.credentials import DEFAULT_IDENTITIES, DEFAULT_KNOWN_HOSTS, agent_socket
+from fleet.transport.sshconfig import Options
+
+DEFAULT_PORT = 22
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Where and how to log in: hosts.toml over ssh_config over ssh's defaults."""
+
+    host: str
+    port: int
+    user: str
+    known_hosts: tuple[str, ...]
+    identities: tuple[str, ...]
+    named_identities: bool  # by the user, so that a missing file is an error
+    agent_socket: str | None
+    identities_only: bool
+    host_key_alias: str | None
+    jump: HostSpec | None
+
+    @property
+    def where(self) -> str:
+        """host, or host:port if the port is not the usual one."""
+        return self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}"
+
+    @property
+    def known_as(self) -> str:
+        """The name under which known_hosts has the host."""
+        name = self.host_key_alias or self.host
+        return name if self.port == DEFAULT_PORT else f"[{name}]:{self.port}"
+
+
+def login(spec: HostSpec, options: Options) -> Login:
+    """How to log in to a host, given what ssh_config says about it. Raises `HostFailure`."""
+    first = {keyword: values[0] for keyword, values in options.items()}
+    if first.get("proxycommand", "none") != "none" and not spec.jump:
+        raise HostFailure(
+            ErrorKind.CONFIG,
+            Phase.CONFIG,
+            "its ssh_config has a ProxyCommand, which fleet does not run",
+            "use `jump` in hosts.toml or ProxyJump in ssh_config",
+        )
+    return Login(
+        host=first.get("hostname", spec.address or spec.name),
+        port=spec.port or int(first.get("port", DEFAULT_PORT)),
+        user=spec.user or first.get("user") or getpass.getuser(),
+        known_hosts=spec.known_hosts or _known_hosts_files(options),
+        identities=spec.identity or options.get("identityfile", DEFAULT_IDENTITIES),
+        named_identities=bool(spec.identity),
+        agent_socket=agent_socket(first.get("identityagent")),
+        identities_only=bool(spec.identity) or first.get("identitiesonly") == "yes",
+        host_key_alias=first.get("hostkeyalias"),
+        jump=spec.jump or _proxy_jump(spec, first.get("proxyjump", "none")),
+    )
+
+
+def _known_hosts_files(options: Options) -> tuple[str, ...]:
+    if "userknownhostsfile" not in options:
+        return DEFAULT_KNOWN_HOSTS
+    files = (*options["userknownhostsfile"], *options.get("globalknownhostsfile", ()))
+    return tuple(name for value in files for name in value.split() if name != "none")
+
+
+def _proxy_jump(spec: HostSpec, hops: str) -> HostSpec | None:
+    """The last of ssh_config's jump hosts. One that is the host itself (under `Host *`) is passed over."""
+    via: HostSpec | None = None
+    for hop in () if hops == "none" else hops.split(","):
+        try:
+            parsed = config.parse_hop(hop, via, spec.ssh_config, spec.timeouts)
+        except ConfigError as exc:
+            raise HostFailure(ErrorKind.CONFIG, Phase.CONFIG, str(exc), "mend its ProxyJump") from None
+        if parsed.address not in (spec.address, spec.name):
+            via = parsed
+    return via
