@@ -11,6 +11,7 @@ import pytest
 
 from lab import inventory
 from lab.sshfleet import SshFleet, install_agent
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.sshd
 
@@ -101,3 +102,22 @@ def test_a_key_that_can_only_observe_is_enough(tmp_path: Path) -> None:
             tried = subprocess.run(ssh, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
             assert "uid=" not in tried.stdout
             assert tried.returncode != 0 or '"type":"hello"' in tried.stdout
+
+
+def test_a_killed_fleet_leaves_no_agent_behind(tmp_path: Path) -> None:
+    """kill -9 of the collector: the agents on its hosts are gone within 3 s (PROMISES 11)."""
+    with SshFleet(tmp_path / "fleet", hosts=2) as lab:
+        install_agent(lab)
+        config = inventory.write(lab.root / "hosts.toml", inventory.tables(lab))
+        argv = [sys.executable, "-m", "fleet", "status", "--config", str(config), "-x", "local", "--watch", "1"]
+        watching = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        try:
+            wait_until(
+                lambda: all(lab.processes(name) for name in lab.hosts) or None, "the agents run", timeout_s=20
+            )
+        finally:
+            watching.kill()
+            watching.wait()
+        wait_until(
+            lambda: not any(lab.processes(name) for name in lab.hosts) or None, "they are gone", timeout_s=3
+        )
