@@ -15,7 +15,7 @@ AGENT = Path(fleet_agent.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "text": set(),
-    "hosts": {"errors", "config"},  # config for type checking only
+    "hosts": {"errors"},
     "config": {"errors", "hosts"},
     "backoff": {"errors"},
     "model": {"errors"},

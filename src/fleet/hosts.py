@@ -8,12 +8,11 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from fleet.errors import UsageError
 
-if TYPE_CHECKING:
-    from fleet.config import Config, HostSpec
+Host = TypeVar("Host")
 
 ALL = "all"
 MAX_EXPANSION = 10_000
@@ -23,8 +22,13 @@ _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})(\D*)", re.DOTALL)
 
 
-def select(expressions: Sequence[str], excludes: Sequence[str], config: "Config") -> tuple["HostSpec", ...]:
-    """The hosts that the expressions name, less the excluded, in the order of the configuration.
+def select(
+    expressions: Sequence[str],
+    excludes: Sequence[str],
+    hosts: Mapping[str, Host],
+    groups: Mapping[str, tuple[str, ...]],
+) -> tuple[Host, ...]:
+    """Those of `hosts` (by name) that the expressions name, less the excluded, in the order of `hosts`.
 
     No expression means all hosts; so does one that only excludes (`!gpu01`). Raises `UsageError` for a
     malformed expression, a host or group that does not exist, and a selection that is empty.
@@ -32,10 +36,10 @@ def select(expressions: Sequence[str], excludes: Sequence[str], config: "Config"
     if expressions and not _terms(",".join(expressions)):
         raise UsageError("--host is empty; name a host, @group or `all`, or leave the option out")
     terms = _terms(",".join(expressions)) + [f"!{t.removeprefix('!')}" for t in _terms(",".join(excludes))]
-    names = set(_pick(terms, config.groups.get, config.groups, config.hosts))
+    names = set(_pick(terms, groups.get, groups, hosts))
     if not names:
         raise UsageError("no host is left after exclusion; name at least one with --host")
-    return tuple(spec for spec in config.hosts.values() if spec.name in names)
+    return tuple(host for name, host in hosts.items() if name in names)
 
 
 def resolve_groups(raw: Mapping[str, Sequence[str]], known: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -96,7 +96,7 @@ def status(
     from fleet.hosts import select
 
     loaded = load(config)
-    specs = select(host or [], exclude or [], loaded)
+    specs = select(host or [], exclude or [], loaded.hosts, loaded.groups)
     view = View(chosen, why, configured=loaded.path is not None)
     if watch:
         from fleet.cli.watch import watch as keep_on

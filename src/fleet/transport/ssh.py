@@ -49,6 +49,8 @@ _ENCRYPTION = (
     "chacha20-poly1305@openssh.com",
 )
 
+asyncssh.set_log_level("CRITICAL")  # what it would say of a host holds that host's own words, uncleaned
+
 
 class Dialer:
     """Makes connections. Shares keys, known_hosts, jump connections and the gate for handshakes."""
