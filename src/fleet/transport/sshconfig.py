@@ -6,6 +6,9 @@ check off is not among them, so no ssh_config can make fleet do that.
 """
 
 import asyncio
+import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,6 +72,7 @@ async def _ask(spec: HostSpec, path: str, deadlines: Deadlines) -> Options:
         process = await asyncio.create_subprocess_exec(
             "ssh", "-G", *file, *user, "--", spec.address or spec.name,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
     except OSError as exc:
         raise _refused(f"{path} cannot be used: ssh: {exc.strerror}", "install the OpenSSH client") from None
@@ -76,7 +80,8 @@ async def _ask(spec: HostSpec, path: str, deadlines: Deadlines) -> Options:
         async with deadlines.within(Phase.CONFIG, _LIMIT_S, lambda: "`ssh -G` did not answer"):
             out, err = await process.communicate()
     except BaseException:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with what a `Match exec` has started
         await process.wait()
         raise
     if process.returncode:
