@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fake_codex import FakeCodex, event, item, lock_path, meta, rollout_path, sample, sample_at, thread_id
+from fake_daemon import FakeDaemon, well
 from fleet_agent.processes import ProcessTable
 from fleet_agent.status import Evidence, Verdict, judge
 from fleet_agent.tail import Line
@@ -187,6 +188,45 @@ def test_a_process_that_execs_codex_late_is_never_taken_for_crashed(
         time.sleep(0.2)
         write(path, event(time.time(), "task_started", turn_id="t"), meta(time.time(), thread, source="exec"))
         assert host.state(thread) == ("working", "thinking", "strong")
+
+
+def test_the_daemon_is_asked_of_the_threads_that_it_holds(tmp_path: Path, home: Path, host: Host) -> None:
+    """Its word comes before the file's, for its own threads alone; when it is gone, the file's counts again."""
+    its, other = thread_id(), thread_id()
+    paths = {thread: rollout_path(home, thread) for thread in (its, other)}
+    for thread, path in paths.items():
+        path.write_bytes(open_turn(thread, -1))  # its process starts before it
+    environ = {"CODEX_HOME": str(home)}
+    with (
+        FakeCodex(tmp_path, [paths[its], lock_path(home, its)], ["app-server", "--managed-daemon"], environ),
+        FakeCodex(tmp_path, [paths[other]], ["app-server"], environ),
+    ):
+        with FakeDaemon(home, well).running():
+            found = host.sessions()
+            assert (found[its].state, found[its].detail, found[its].confidence) == (
+                "waiting",
+                "approval",
+                "fact",
+            )
+            assert found[its].evidence == "app_server"
+            assert found[other].evidence == "pending_call"
+        assert host.sessions()[its].evidence == "pending_call"
+
+
+def test_a_daemon_that_does_not_answer_is_a_problem(tmp_path: Path, home: Path, host: Host) -> None:
+    """The sessions are there as their files tell them, and the problem says what is missing."""
+    thread = thread_id()
+    environ = {"CODEX_HOME": str(home)}
+    arguments = ["app-server", "--managed-daemon"]
+    with (
+        FakeDaemon(home, lambda *_: None).running(),
+        FakeCodex(tmp_path, [lock_path(home, thread)], arguments, environ),
+    ):
+        found = host.look()
+    assert [(s.state, s.evidence) for s in found.sessions if s.id == thread] == [("idle", "process")]
+    (problem,) = [p for p in found.problems if (p.path or "").startswith(str(home))]
+    assert problem.kind == "unreadable"
+    assert "does not answer" in problem.message
 
 
 def test_old_releases_are_read_with_less_confidence(tmp_path: Path, home: Path, host: Host) -> None:

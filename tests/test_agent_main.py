@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from fake_codex import FakeCodex, event, lock_path, rollout_path, sample, thread_id
+from fake_daemon import FakeDaemon, well
 from fleet_agent import __version__
 from fleet_agent.__main__ import main
+from fleet_agent.tools.codex.daemon_protocol import METHODS
 
 
 def agent(
@@ -108,11 +110,13 @@ def test_a_closed_stdout_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-# Watches everything Python does through its audit events; a forbidden one is written down and refused.
+# Watches everything Python does through its audit events; a forbidden one is written down and refused. The only
+# sockets that may be connected to are those of Codex daemons: this machine's, and a test's own.
 WATCHED = """
-import os, sys
+import os, socket, sys
 {preparation}
 import fleet_agent.__main__ as program
+DAEMONS = (f"/tmp/codex-daemon-{{os.getuid()}}/", os.environ["HOME"] + "/daemon/")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FORBIDDEN = (
     "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.", "socket.",
@@ -122,7 +126,9 @@ FORBIDDEN = (
 )
 def watch(event, arguments):
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES
-    if writes or event.startswith(FORBIDDEN):
+    daemons = event == "socket.__new__" and arguments[1] == socket.AF_UNIX or (
+        event == "socket.connect" and arguments[1].startswith(DAEMONS))
+    if writes or event.startswith(FORBIDDEN) and not daemons:
         print("FORBIDDEN", event, arguments, file=sys.stderr)
         raise PermissionError(event)
 sys.addaudithook(watch)
@@ -136,20 +142,29 @@ def watched(planted: str = "", preparation: str = "") -> str:
 
 
 def test_the_agent_only_reads(tmp_path: Path) -> None:
-    """PROMISES 10: no file opened for writing, no process, no socket, no lock, on a host with live sessions."""
+    """PROMISES 10: no file opened for writing, no process, no lock, on a host with live sessions.
+
+    And no socket but the Codex daemon's, which is sent nothing but what is on the list of methods that read.
+    """
     home = tmp_path / "home"
     live, ended = thread_id(), thread_id()
     rollout_path(home, ended).write_bytes(sample("exec_tool"))
+    (tmp_path / "daemon").mkdir()
+    daemon = FakeDaemon(home, well, tmp_path / "daemon/s")
     (home / "session_index.jsonl").write_text(f'{{"id":"{ended}","thread_name":"n"}}\n')
     opened = [rollout_path(home, live), lock_path(home, live)]
-    with FakeCodex(tmp_path, opened, environ={"CODEX_HOME": str(home)}) as codex:
+    arguments = ["app-server", "--managed-daemon"]
+    with daemon.running(), FakeCodex(tmp_path, opened, arguments, {"CODEX_HOME": str(home)}) as codex:
         codex.start(f"CODEX_THREAD_ID={live} CODEX_TOOL_CALL_ID=c sleep 60")
         rollout_path(home, live).write_bytes(sample("tui_waiting_approval"))
         before = sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in tmp_path.rglob("*"))
         for arguments in (["snapshot", "--privacy", "text"], ["stream"]):
             _, snapshot, *_ = frames(agent(arguments, home, watched()))
-            assert {live, ended} <= {s["id"] for s in snapshot["sessions"]}
+            evidence = {s["id"]: s["evidence"] for s in snapshot["sessions"]}
+            assert (evidence[live], evidence[ended]) == ("app_server", "lifecycle")
         assert sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in tmp_path.rglob("*")) == before
+    assert len(daemon.connections) == 2
+    assert set(daemon.methods) == {"initialize", "initialized", "thread/read"} == METHODS
 
 
 @pytest.mark.parametrize(
@@ -159,13 +174,15 @@ def test_the_agent_only_reads(tmp_path: Path) -> None:
         "os.open(os.environ['HOME'], os.O_RDWR)",
         "import subprocess; subprocess.run(['true'])",
         "os.system('true')",
-        "import socket; socket.socket()",
+        "socket.socket()",
+        "socket.socket(socket.AF_UNIX).connect('/run/other.sock')",
+        "socket.getaddrinfo('localhost', 80)",
         "import fcntl; fcntl.flock(0, fcntl.LOCK_SH)",
     ],
 )
 def test_the_watch_over_reading_catches_what_is_planted(tmp_path: Path, planted: str) -> None:
     """The test above can fail: each kind of forbidden deed is caught by its watch."""
-    done = agent(["snapshot"], tmp_path / "home", watched(planted, "import subprocess, socket, fcntl"))
+    done = agent(["snapshot"], tmp_path / "home", watched(planted, "import subprocess, fcntl"))
     assert "FORBIDDEN" in done.stderr
     assert done.returncode != 0
     assert not (tmp_path / "planted").exists()

@@ -139,6 +139,61 @@ def test_since_is_the_evidences_own_time(evidence: dict[str, Any], since_at: flo
     assert judge(Evidence(**{"now": NOW, "live": True, **evidence})).since_at == since_at
 
 
+LEFTOVER = {"turn": OPEN, "writer_at": NOW - 30}  # of a process that was killed
+
+
+@pytest.mark.parametrize(
+    ("told", "evidence", "expected"),
+    [
+        # a person must act: no file says so, and none contradicts it
+        ("approval", {"turn": OPEN, "calls": (call(age_s=0.1),)}, ("waiting", "approval", NOW - 0.1)),
+        ("approval", {"turn": OPEN, "calls": (call(process="yes"),)}, ("waiting", "approval", NOW - 30)),
+        ("approval", {"turn": OVER["complete"]}, ("waiting", "approval", None)),
+        ("approval", {"turn": OPEN, "readable": False}, ("waiting", "approval", NOW - 5)),
+        ("question", {"turn": OPEN, "calls": (call(), call("question", 9))}, ("waiting", "question", NOW - 9)),
+        ("question", {}, ("waiting", "question", None)),
+        # at work: the finer detail is the file's
+        ("active", {"turn": OPEN}, ("working", "thinking", NOW - 60)),
+        ("active", {"turn": OPEN, "calls": (call(process="yes"),)}, ("working", "tool", NOW - 30)),
+        ("active", {"turn": OPEN, "calls": (call("wait"),)}, ("working", "subagents", NOW - 30)),
+        # never waiting, whatever an open call looks like
+        ("active", {"turn": OPEN, "calls": (call(escalated=True),)}, ("working", "tool", NOW - 30)),
+        ("active", {"turn": OPEN, "calls": (call("question"),)}, ("working", "tool", NOW - 30)),
+        # the file is a moment behind, or was not read: no detail or time rather than a wrong one
+        ("active", {"turn": OVER["complete"]}, ("working", None, None)),
+        ("active", LEFTOVER, ("working", None, None)),
+        ("active", {"turn": OPEN, "gapless": False}, ("working", None, None)),
+        ("active", {}, ("working", None, None)),
+        ("active", {"turn": OPEN, "readable": False}, ("working", None, None)),
+        # its turn is over
+        ("idle", {}, ("idle", "new", NOW - 5)),
+        ("idle", {"turn": OVER["complete"]}, ("idle", "turn_done", NOW - 10)),
+        ("idle", {"turn": OVER["aborted"]}, ("idle", "aborted", NOW - 10)),
+        ("idle", {"turn": OVER["failed"]}, ("idle", "failed", NOW - 10)),
+        ("idle", {"last_actor": "assistant"}, ("idle", "turn_done", NOW - 5)),
+        ("idle", LEFTOVER, ("idle", "aborted", NOW - 5)),
+        ("idle", {"turn": OPEN, "calls": (call(process="yes"),)}, ("idle", None, NOW - 5)),
+        ("idle", {"turn": OVER["complete"], "gapless": False}, ("idle", None, NOW - 10)),
+        ("idle", {"turn": OVER["complete"], "readable": False}, ("idle", None, NOW - 10)),
+        ("failed", {"turn": OVER["failed"]}, ("idle", "failed", NOW - 10)),
+        ("failed", {"turn": OPEN}, ("idle", "failed", NOW - 5)),
+    ],
+)
+def test_the_daemon_has_the_last_word(
+    told: str, evidence: dict[str, Any], expected: tuple[str, str | None, float | None]
+) -> None:
+    """What Codex's own server says of a thread is a fact; where the file contradicts it, the file is late."""
+    verdict = judge(Evidence(NOW, live=True, told=told, active_at=NOW - 5, **evidence))
+    assert (verdict.state, verdict.detail, verdict.since_at) == expected
+    assert (verdict.evidence, verdict.confidence) == ("app_server", "fact")
+    assert verdict.reason.startswith("The Codex daemon says that it")
+
+
+def test_the_daemons_word_does_not_outlive_its_process() -> None:
+    """A session that no process holds is judged by its file."""
+    assert judged(live=False, turn=OPEN, told="active") == ("ended", "crashed", "strong")
+
+
 def test_a_failure_is_named() -> None:
     """The reason says what failed, in the tool's own word."""
     turn = msgspec.structs.replace(OVER["failed"], error="usage_limit_exceeded")
@@ -174,6 +229,7 @@ turns = st.builds(
         one_shot=st.booleans(),
         blind=st.sampled_from((None, "scan", "network")),
         gapless=st.booleans(),
+        told=st.sampled_from((None, "approval", "question", "active", "idle", "failed")),
     )
 )
 def test_every_verdict_is_in_the_words_of_the_wire(evidence: Evidence) -> None:
@@ -185,5 +241,7 @@ def test_every_verdict_is_in_the_words_of_the_wire(evidence: Evidence) -> None:
     assert verdict.confidence in CONFIDENCES
     assert verdict.reason.endswith(".")
     assert "\n" not in verdict.reason
-    if verdict.state == "unknown" or not evidence.gapless or (evidence.blind and not evidence.live):
+    if evidence.live and evidence.told:
+        assert (verdict.evidence, verdict.confidence) == ("app_server", "fact")
+    elif verdict.state == "unknown" or not evidence.gapless or (evidence.blind and not evidence.live):
         assert verdict.confidence == "weak"

@@ -1,14 +1,15 @@
 """Evidence -> the state of a session, with the reason and how sure it is. Pure.
 
-The best evidence comes first: is there a live writer; what the transcript says of its last turn; open calls
-against live tool processes. "In progress" in a file is true only while a process holds the file open. Whatever
-cannot be told apart is `weak` or `unknown`, never a sure guess.
+The best evidence comes first: what the tool's own server says; is there a live writer; what the transcript says
+of its last turn; open calls against live tool processes. "In progress" in a file is true only while a process
+holds the file open. Whatever cannot be told apart is `weak` or `unknown`, never a sure guess.
 """
 
 import msgspec
 
 APPROVAL_GRACE_S = 3.0  # a tool's process is there within a second of its call; give a busy machine three
 _DOUBT = "ended without an answer, and this release does not record failures"
+_WAITS = {"approval": "an approval", "question": "an answer"}
 GATED = ("shell", "patch", "script")  # kinds of call for which the tool may have to ask a person first
 
 
@@ -47,7 +48,9 @@ class Evidence(msgspec.Struct, frozen=True):
     as `codex exec` does; `server`: it holds sessions for others, as the daemon does. `blind`: another writer
     may exist that this reading cannot see, because processes are hidden ("scan") or the file is on a network
     file system ("network"). `gapless` is false when a part of the current turn was not read. `last_actor` (user
-    | assistant | tool) is for old releases, which do not record where a turn begins and ends.
+    | assistant | tool) is for old releases, which do not record where a turn begins and ends. `told` is what
+    the tool's own server says, asked after all else was read: approval | question | active | idle | failed;
+    None if there is no server, or it does not say.
     """
 
     now: float
@@ -65,6 +68,7 @@ class Evidence(msgspec.Struct, frozen=True):
     server: bool = False
     blind: str | None = None
     gapless: bool = True
+    told: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -80,6 +84,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def judge(e: Evidence) -> Verdict:
     """The state of a session of the Codex family."""
+    return _told(e, e.told) if e.live and e.told else _from_files(e)
+
+
+def _from_files(e: Evidence) -> Verdict:
     if not e.readable:
         return Verdict("unknown", None, "Its transcript cannot be read.", None, "weak", None)
     if e.turn is None:
@@ -91,6 +99,46 @@ def judge(e: Evidence) -> Verdict:
     else:
         verdict = _closed_turn(e, e.turn)
     return verdict if e.gapless or verdict.state == "unknown" else _weakened(verdict)
+
+
+def _told(e: Evidence, told: str) -> Verdict:
+    """The daemon has the word. The files may be a moment behind it; they add the detail where they agree."""
+    if told in _WAITS:
+        at = next((c.at for c in e.calls if (c.kind == "question") == (told == "question")), None)
+        at = at or (e.active_at if e.turn and e.turn.status == "open" else None)
+        reason = f"The Codex daemon says that it waits for {_WAITS[told]}."
+        return Verdict("waiting", told, reason, "app_server", "fact", at)
+    if told == "active":
+        return _told_active(e)
+    at = (e.turn and e.turn.ended_at) or e.active_at
+    if told == "failed":
+        because = _because(e.turn) if e.turn and e.turn.status == "failed" else ""
+        reason = f"The Codex daemon says that its last turn failed{because}."
+        return Verdict("idle", "failed", reason, "app_server", "fact", at)
+    return Verdict("idle", _idle_detail(e), "The Codex daemon says that it is idle.", "app_server", "fact", at)
+
+
+def _told_active(e: Evidence) -> Verdict:
+    """At work, and by the daemon's word not waiting for a person, whatever an open call looks like."""
+    files = _from_files(e)
+    says = "The Codex daemon says that it is at work"
+    if files.state == "working" and e.gapless:
+        reason = f"{says}: {files.reason[0].lower()}{files.reason[1:]}"
+        return Verdict("working", files.detail, reason, "app_server", "fact", files.since_at)
+    asking = files.state == "waiting"  # what looked like it; else a new turn that is not written down yet
+    detail, since_at = "tool" if asking and e.gapless else None, files.since_at if asking else None
+    return Verdict("working", detail, f"{says}.", "app_server", "fact", since_at)
+
+
+def _idle_detail(e: Evidence) -> str | None:
+    """How its last turn ended. None where the end is not written down yet, or was not read."""
+    if not e.readable or not e.gapless:
+        return None
+    if e.turn is None:
+        return "turn_done" if e.last_actor or e.calls else "new"
+    if e.turn.status == "open":
+        return "aborted" if _is_leftover(e, e.turn) else None
+    return {"aborted": "aborted", "failed": "failed"}.get(e.turn.status, "turn_done")
 
 
 def _weakened(v: Verdict) -> Verdict:

@@ -15,6 +15,7 @@ from fleet_agent.status import GATED, judge
 from fleet_agent.tail import MAX_LINE_BYTES, Budget
 from fleet_agent.tools import Found
 from fleet_agent.tools.codex import argv
+from fleet_agent.tools.codex.daemon import Daemons
 from fleet_agent.tools.codex.holders import Holdings, holdings, home_of, with_process
 from fleet_agent.tools.codex.homes import Homes
 from fleet_agent.tools.codex.session import Thread, evidence, session
@@ -48,6 +49,7 @@ class Codex:
         self._writerless: Loose = {}
         self._branches = Branches(clock)
         self._mounts = Mounts(clock)
+        self._daemons = Daemons(clock)
         self._problems: list[Problem] = []
 
     def is_tool(self, image: str) -> bool:
@@ -60,7 +62,7 @@ class Codex:
         self._problems = list(self._homes.problems)
         self._check_permissions(table.hidden, held)
         sees_all = not (table.hidden or held.unreadable)
-        threads = _with_processes(self._threads(held, loose), table)
+        threads = self._with_words(_with_processes(self._threads(held, loose), table))
         sessions = tuple(self._session(thread, now, sees_all) for thread in threads)
         return Found(sessions, tuple(self._problems), sees_all and self._homes.complete)
 
@@ -119,6 +121,12 @@ class Codex:
             prompt=file.prompt,
         )
 
+    def _with_words(self, threads: list[Thread]) -> list[Thread]:
+        """Add what the daemons say of the threads that they hold; asked last, as theirs is the last word."""
+        told = self._daemons.words(_held_by_daemons(threads))
+        self._problems += self._daemons.problems
+        return [msgspec.structs.replace(t, told=told[t.id]) if t.id in told else t for t in threads]
+
     def _session(self, thread: Thread, now: float, sees_all: bool) -> Session:
         """The row of a thread; a bug in making it is a problem, and leaves the other threads alone."""
         try:
@@ -168,6 +176,15 @@ def _without(held: Holdings, recent: Loose) -> Loose:
 def _home_above(path: str | None) -> str | None:
     """The home of a rollout at sessions/YYYY/MM/DD/."""
     return path.rsplit("/", 5)[0] if path else None
+
+
+def _held_by_daemons(threads: list[Thread]) -> dict[str, list[str]]:
+    """Home -> the threads that its daemon, a process of this user, holds open; first those in mid-turn."""
+    held: dict[str, list[str]] = {}
+    for t in sorted(threads, key=lambda t: not (t.facts and t.facts.turn and t.facts.turn.status == "open")):
+        if t.home and any(p.uid == os.geteuid() and argv.kind(p.argv) == "daemon" for p in t.writers):
+            held.setdefault(t.home, []).append(t.id)
+    return held
 
 
 def _with_processes(threads: list[Thread], table: ProcessTable) -> list[Thread]:

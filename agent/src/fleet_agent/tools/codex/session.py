@@ -19,7 +19,8 @@ MAX_TITLE_CHARS = 200
 class Thread(msgspec.Struct, frozen=True):
     """Everything that was read of one thread. `holder` is None when no process holds it open.
 
-    `calls` are the open calls of `facts`, with what was seen of their processes.
+    `calls` are the open calls of `facts`, with what was seen of their processes. `told` is the Codex daemon's
+    word for its state.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Thread(msgspec.Struct, frozen=True):
     name: str | None = None
     prompt: str | None = None
     branch: str | None = None
+    told: str | None = None
 
     @property
     def meta(self) -> Meta:
@@ -78,6 +80,7 @@ def evidence(thread: Thread, now: float, blind: str | None) -> Evidence:
         server=any(argv.kind(process.argv) in ("app-server", "daemon") for process in thread.writers),
         blind=blind,
         gapless=(facts is None or facts.gapless) and not thread.behind,
+        told=thread.told,
     )
 
 
