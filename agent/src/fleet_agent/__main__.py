@@ -16,6 +16,7 @@ _STDIN, _STDOUT = 0, 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. A closed stdout is no error: whoever read it has had enough."""
     arguments = _parser().parse_args(argv)
+    sys.dont_write_bytecode = True  # what is imported from here on: the agent writes nothing
     try:
         scanner = Scanner(tools(arguments.privacy))
         if arguments.verb == "snapshot":
