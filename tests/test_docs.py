@@ -1,10 +1,13 @@
 """The documentation says what the code does."""
 
 import re
+import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from fleet import config, hosts
 from fleet.backoff import LIMITS_S
 from fleet.errors import ErrorKind
 
@@ -35,3 +38,15 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """No link to a file that is not there."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_hosts_of_the_readme_can_be_copied() -> None:
+    """Its hosts.toml is accepted as it stands, and so is the selection that it shows."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"^( +\[hosts\.gpu01\]\n(?: +.*\n|\n)+)", text, re.MULTILINE)
+    assert block is not None
+    inventory = textwrap.dedent(block[1].split("   Every key")[0])
+    loaded = config.parse(tomllib.loads(inventory), None)
+    shown = re.search(r"--host '([^']+)'", text)
+    assert shown is not None
+    assert [h.name for h in hosts.select([shown[1]], [], loaded.hosts, loaded.groups)] == ["gpu01"]
