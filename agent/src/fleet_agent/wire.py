@@ -23,6 +23,9 @@ MAX_SNAPSHOT_BYTES = 4 << 20  # all lines of one snapshot together
 MAX_PARTS = 16  # lines of one snapshot
 MAX_SESSIONS = 500
 MAX_TEXT_CHARS = 4096
+MAX_CHILDREN = 100  # of one session
+MAX_PORTS = 100
+MAX_LIMITS = 100  # rate limits of one host
 MAX_NOISE_BYTES = 64 << 10  # before hello: a MOTD, a chatty .bashrc, Python warnings
 MAX_NOISE_LINES = 200
 MAX_STDERR_BYTES = 64 << 10
@@ -32,7 +35,7 @@ MAX_STDERR_BYTES = 64 << 10
 TOOLS = ("codex", "claude", "opencode", "gemini")
 STATES = ("waiting", "working", "idle", "ended", "unknown")
 DETAILS = {
-    "working": ("thinking", "tool", "compacting", "subagents"),
+    "working": ("thinking", "tool", "compacting", "subagents", "stuck"),
     "waiting": ("approval", "question", "plan", "rate_limit", "auth"),
     "idle": ("turn_done", "aborted", "failed", "new"),
     "ended": ("ok", "failed", "crashed"),
@@ -40,6 +43,8 @@ DETAILS = {
 }
 EVIDENCE = ("app_server", "hook", "lifecycle", "pending_call", "process", "mtime")
 CONFIDENCES = ("fact", "strong", "weak")
+USAGE_CONFIDENCES = ("exact", "conservative", "unknown")
+PANE_KINDS = ("tmux", "kitty")
 
 MAX_AT = 253402300799.0  # the last second of the year 9999, as far as a calendar goes
 
@@ -47,6 +52,8 @@ Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
 At = Annotated[float, msgspec.Meta(ge=0, le=MAX_AT)]  # seconds since the epoch
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Pid = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Percent = Annotated[float, msgspec.Meta(ge=0)]  # of one core, or of a limit; more than 100 where it can be
 
 
 class _Wire(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -91,6 +98,46 @@ class Tokens(_Wire, frozen=True):
     total: Count = 0
 
 
+class CurrentTool(_Wire, frozen=True):
+    """The call that a session is in. `name` is the tool's own word for it (`exec_command`, `mcp__x.echo`)."""
+
+    name: Text
+    since_at: At | None = None
+
+
+class Plan(_Wire, frozen=True):
+    """How far a session is in its own plan. `current`: the step, where privacy allows it."""
+
+    completed: Count
+    total: Count
+    current: Text | None = None
+
+
+class Child(_Wire, frozen=True):
+    """A process that a session started, at any depth below its tool. `name` is the program's, never its argv.
+
+    `ports`: the TCP ports it listens on. `call_id`: the tool call that started it, where it can be told.
+    """
+
+    pid: Pid
+    name: Text = ""
+    ports: Annotated[tuple[Port, ...], msgspec.Meta(max_length=MAX_PORTS)] = ()
+    started_at: At | None = None
+    rss_bytes: Count | None = None
+    call_id: Text | None = None
+
+
+class Pane(_Wire, frozen=True):
+    """The terminal a session is in. `kind`: tmux | kitty; `id`: its pane (%3) or window (12).
+
+    `socket`: of the tmux server, or what kitty listens on; None is the default one.
+    """
+
+    kind: Text
+    id: Text
+    socket: Text | None = None
+
+
 class Session(_Wire, frozen=True):
     """One conversation (a Codex thread) of a tool on this host.
 
@@ -130,6 +177,32 @@ class Session(_Wire, frozen=True):
     tty: Text | None = None
     home: Text | None = None  # the tool's state directory (CODEX_HOME)
     transcript: Text | None = None  # path of the rollout file
+    transcript_bytes: Count | None = None
+    grown_bytes: Count | None = None  # of the transcript, in the last minute; None in a one-shot reading
+    ephemeral: bool = False  # the tool keeps no transcript of it
+    nickname: Text | None = None  # of a subagent, as its tool calls it
+    role: Text | None = None
+    effort: Text | None = None
+    provider: Text | None = None
+    approval_policy: Text | None = None
+    sandbox: Text | None = None
+    repository: Text | None = None  # root of the git work tree that `cwd` is in
+    branch_at_start: Text | None = None
+    commit: Text | None = None
+    dirty_files: Count | None = None
+    ahead: Count | None = None  # commits that the upstream branch lacks
+    behind: Count | None = None
+    turns: Count | None = None
+    tool_call: CurrentTool | None = None
+    plan: Plan | None = None
+    compactions: Count | None = None
+    last_error: Text | None = None
+    usage_confidence: Text | None = None  # of `tokens`, one of `USAGE_CONFIDENCES`; None without tokens
+    children: Annotated[tuple[Child, ...], msgspec.Meta(max_length=MAX_CHILDREN)] = ()
+    child_count: Count | None = None  # more than `children` where not all are listed
+    cpu_percent: Percent | None = None  # of one core, tool and children; None in a one-shot reading
+    rss_bytes: Count | None = None
+    pane: Pane | None = None
 
 
 class Problem(_Wire, frozen=True):
@@ -141,6 +214,56 @@ class Problem(_Wire, frozen=True):
     kind: Text
     message: Text
     path: Text | None = None
+
+
+class RateLimit(_Wire, frozen=True):
+    """How much of one window of an account's limit is used, as the provider said at `observed_at`.
+
+    `account` tells accounts apart on one host; it is no name and no address of anybody. `limit_id`: the
+    provider's word for what is limited. Never sent once `resets_at` has passed.
+    """
+
+    tool: Text
+    account: Text
+    limit_id: Text
+    window_minutes: Count
+    used_percent: Percent
+    observed_at: At
+    resets_at: At | None = None
+    reached: bool = False
+
+
+class OrphanPort(_Wire, frozen=True):
+    """A port that is still listened on by a process whose session is gone."""
+
+    port: Port
+    pid: Pid
+    name: Text = ""
+    session_id: Text | None = None
+    started_at: At | None = None
+
+
+class Vitals(_Wire, frozen=True):
+    """How the machine does. `disk_*` is the file system of the user's home directory.
+
+    `cpu_percent` is of all cores together (0 to 100), since the reading before; None in a one-shot reading.
+    """
+
+    cpus: Count | None = None
+    cpu_percent: Percent | None = None
+    load_1m: Percent | None = None
+    memory_bytes: Count | None = None
+    memory_used_bytes: Count | None = None
+    disk_bytes: Count | None = None
+    disk_free_bytes: Count | None = None
+
+
+class Cost(_Wire, frozen=True):
+    """What the reading itself cost: CPU time, bytes of transcripts read, the agent's resident memory."""
+
+    cpu_ms: Percent | None = None
+    read_bytes: Count | None = None
+    rss_bytes: Count | None = None
 
 
 class Snapshot(_Wire, frozen=True, tag_field="type", tag="snapshot"):
@@ -158,6 +281,10 @@ class Snapshot(_Wire, frozen=True, tag_field="type", tag="snapshot"):
     complete: bool = True
     scan_ms: float | None = None
     more: bool = False
+    rate_limits: Annotated[tuple[RateLimit, ...], msgspec.Meta(max_length=MAX_LIMITS)] = ()
+    orphan_ports: Annotated[tuple[OrphanPort, ...], msgspec.Meta(max_length=MAX_PORTS)] = ()
+    vitals: Vitals | None = None
+    cost: Cost | None = None
 
 
 class Heartbeat(_Wire, frozen=True, tag_field="type", tag="heartbeat"):
