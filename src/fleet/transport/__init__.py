@@ -5,6 +5,7 @@
     local.py        the agent as a subprocess
     login.py        where and how to log in: hosts.toml over ssh_config
     ssh.py          connections, and the agent over them           (asyncssh)
+    turns.py        so many logins at a time
     jumps.py        shared connections to jump hosts               (asyncssh)
     credentials.py  keys and known_hosts, loaded once              (asyncssh)
     sshconfig.py    what `ssh -G` says about a host
@@ -13,8 +14,9 @@
 asyncssh takes 0.2 s to import: nothing does so before the first host that needs SSH.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from fleet.config import HostSpec
@@ -57,7 +59,26 @@ class Transport:
 
     async def _ssh(self) -> "Dialer":
         if self._dialer is None:
-            from fleet.transport.ssh import Dialer
+            with _no_compiler():
+                from fleet.transport.ssh import Dialer
 
             self._dialer = await self._closing.enter_async_context(Dialer())
         return self._dialer
+
+
+@contextmanager
+def _no_compiler() -> Iterator[None]:
+    """While asyncssh is imported: it looks for liboqs and libnettle, and ctypes does so by way of gcc and ld.
+
+    That takes 30 ms of CPU and a temporary file wherever a compiler is installed. Without a PATH, ctypes asks
+    the dynamic loader's own list (ldconfig, by its full path), which is where such a library would be.
+    """
+    path = os.environ.get("PATH")
+    os.environ["PATH"] = os.devnull  # not "": that would be the current directory
+    try:
+        yield
+    finally:
+        if path is None:
+            del os.environ["PATH"]
+        else:
+            os.environ["PATH"] = path

@@ -9,7 +9,6 @@ an ACK that Linux would delay by 40 ms.
 import asyncio
 import copy
 import ipaddress
-import math
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -31,10 +30,12 @@ from fleet.transport.deadlines import Deadlines
 from fleet.transport.jumps import Jumps
 from fleet.transport.login import DEFAULT_PORT, Login, login
 from fleet.transport.sshconfig import SshConfig
+from fleet.transport.turns import Turn
 
 WINDOW_BYTES = 256 << 10
-# A handshake costs 2-4 ms of CPU and seven round trips: enough at a time to fill a processor over a slow link,
-# few enough that none waits for its turn longer than its own deadline. clush, too, runs 64.
+# From the TCP connection to the login. It costs 2-4 ms of CPU and eight round trips: enough at a time to fill a
+# processor over a slow link, few enough that no host waits at its sshd longer than its own deadline, and that a
+# machine which serves many hosts is not asked for all of them at once. clush, too, runs 64.
 HANDSHAKES_AT_ONCE = 64
 RESOLVERS = 64  # threads; a dead DNS server holds each for its whole deadline
 _SPEAKS_WITHIN_S = 0.5
@@ -92,18 +93,22 @@ class Dialer:
         client = _Client()
         options = self._prepare(to, client)
         if to.jump is None:
-            sock = await self._tcp(to, deadlines)
-            try:
-                gate = self._handshakes if await _speaks(sock) else None
-                async with _turn(gate, deadlines):
+            infos = await self._addresses(to, deadlines)
+            async with Turn(self._handshakes, deadlines) as turn:
+                turn.lapse_after(_SPEAKS_WITHIN_S)
+                sock = await self._tcp(to, infos, deadlines)
+                try:
+                    if await _speaks(sock):
+                        turn.keep()
                     return await _handshake(to, options, client, deadlines, sock=sock)
-            except BaseException as exc:
-                sock.close()  # until a transport has taken it over, it is ours
-                if isinstance(exc, OSError):
-                    raise failures.handshake(exc, to.where, f"{to.user}@{to.host}", client.offered) from None
-                raise
+                except BaseException as exc:
+                    sock.close()  # until a transport has taken it over, it is ours
+                    if isinstance(exc, OSError):
+                        offered = client.offered
+                        raise failures.handshake(exc, to.where, f"{to.user}@{to.host}", offered) from None
+                    raise
         jump = await self._jumps.to(to.jump, deadlines)
-        async with _turn(jump.handshakes, deadlines):
+        async with Turn(jump.handshakes, deadlines):
             return await _handshake(to, options, client, deadlines, through=jump.connection)
 
     def _prepare(self, to: Login, client: "_Client") -> asyncssh.SSHClientConnectionOptions:
@@ -128,9 +133,8 @@ class Dialer:
         options.waiter = asyncio.get_running_loop().create_future()
         return options  # type: ignore[no-any-return]
 
-    async def _tcp(self, to: Login, deadlines: Deadlines) -> socket.socket:
+    async def _tcp(self, to: Login, infos: list[AddrInfoType], deadlines: Deadlines) -> socket.socket:
         """A connected socket, by the first of the host's addresses that answers."""
-        infos = await self._addresses(to, deadlines)
         async with deadlines.phase(Phase.CONNECT, lambda: f"{to.where} did not answer"):
             try:
                 if len(infos) == 1:
@@ -150,20 +154,6 @@ class Dialer:
                 return await loop.run_in_executor(self._resolvers, _resolve, to.host, to.port)
             except failures.RESOLVE_ERRORS as exc:
                 raise failures.resolving(to.host, exc) from None
-
-
-@asynccontextmanager
-async def _turn(gate: asyncio.Semaphore | None, deadlines: Deadlines) -> AsyncIterator[None]:
-    """A place in the gate. Waiting for it counts against no phase: only `--timeout` bounds it."""
-    if gate is None:
-        yield
-        return
-    async with deadlines.within(Phase.AUTH, math.inf, lambda: "its turn to log in did not come"):
-        await gate.acquire()
-    try:
-        yield
-    finally:
-        gate.release()
 
 
 class _Client(asyncssh.SSHClient):
