@@ -123,3 +123,19 @@ def test_an_empty_selection_is_an_empty_fleet() -> None:
     """Nothing to read is no error."""
     nothing: Sequence[HostSpec] = []
     assert collector.run(collector.read_fleet(nothing)).hosts == {}
+
+
+def test_the_result_of_a_run_is_never_worded() -> None:
+    """What a run returns may be a whole fleet: nothing on the way makes text of it, which took longer than SSH."""
+    worded = []
+
+    class Big:
+        def __repr__(self) -> str:
+            worded.append(self)
+            return "Big()"
+
+    async def main() -> Big:
+        return Big()
+
+    collector.run(main())
+    assert not worded
