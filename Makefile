@@ -1,6 +1,7 @@
 # Each target does its own set-up; on a bare machine `make test` is all there is to type.
 PYTHON = .venv/bin/python
 UV = 0.13.8
+PARALLEL_SSH = 2.16.0
 
 .PHONY: setup test lint bench lock clean
 
@@ -18,6 +19,8 @@ lint:
 
 bench:
 	scripts/setup --test
+	$(PYTHON) -m pip install -q --disable-pip-version-check parallel-ssh==$(PARALLEL_SSH) || \
+		echo "no parallel-ssh here: bench/fanout goes on without it" >&2
 	PYTHONPATH=tests $(PYTHON) bench/startup.py
 	PYTHONPATH=tests $(PYTHON) bench/fanout.py
 
