@@ -22,9 +22,10 @@ ALLOWED: dict[str, set[str]] = {
     "stream": {"errors", "text"},
     "launch": {"config"},
     "transport": {"errors", "text", "config", "launch", "stream", "backoff"},
-    "collector": {"errors", "config", "launch", "model", "backoff", "transport"},
+    "collector": {"errors", "config", "launch", "model", "transport"},
+    "streams": {"errors", "config", "launch", "model", "backoff", "transport", "collector"},
     "views": {"errors", "model", "text", "hosts"},
-    "cli": {"errors", "config", "hosts", "model", "collector", "views", "text"},
+    "cli": {"errors", "config", "hosts", "model", "collector", "streams", "views", "text"},
     "__main__": {"cli", "errors"},
     "__init__": set(),
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from fleet.errors import ErrorKind, HostError, Phase
-from fleet.model import HostFailed, HostRead, Link, Reading, apply, empty
+from fleet.model import HostFailed, HostRead, HostSlow, Link, Reading, apply, choose, empty
 from fleet_agent.wire import Hello, Session, Snapshot
 
 ERROR = HostError(ErrorKind.TIMEOUT, Phase.CONNECT, "no answer", "look")
@@ -59,3 +59,26 @@ def test_skew_is_measured_against_our_clock() -> None:
 def test_an_event_of_an_unknown_host_changes_nothing() -> None:
     """A host that was taken out of the configuration may still have an event under way."""
     assert "b" not in apply(empty(["a"]), HostRead("b", reading(1))).hosts
+
+
+def test_a_slow_host_is_neither_up_nor_failed() -> None:
+    """Only a host that is up becomes slow; it keeps its reading and has no error, and the next frame ends it."""
+    fleet = apply(empty(["a", "b"]), HostRead("a", reading(1)), HostSlow("a", 7), HostSlow("b", 7))
+    slow, pending = fleet.hosts["a"], fleet.hosts["b"]
+    assert (slow.link, slow.since_at, slow.error, slow.reading) == (Link.SLOW, 7, None, reading(1))
+    assert pending.link is Link.PENDING
+    up = apply(fleet, HostRead("a", reading(9))).hosts["a"]
+    assert (up.link, up.since_at) == (Link.UP, 9)
+    assert apply(apply(fleet, HostFailed("a", ERROR, 8)), HostSlow("a", 9)).hosts["a"].link is Link.STALE
+
+
+def test_other_hosts_may_be_chosen() -> None:
+    """A new configuration: in its order, those that did not change as they are, the others not read yet."""
+    before = apply(empty(["a", "b", "c"]), HostRead("a", reading(1)), HostRead("b", reading(1)))
+    after = choose(before, ["d", "b", "a"], kept={"a"})
+    assert [(h.name, h.link) for h in after.hosts.values()] == [
+        ("d", Link.PENDING),
+        ("b", Link.PENDING),
+        ("a", Link.UP),
+    ]
+    assert after.version > before.version

@@ -6,7 +6,7 @@ never turned into "no sessions".
 """
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -79,11 +79,18 @@ class HostFailed(msgspec.Struct, frozen=True):
     next_retry_at: float | None = None
 
 
-Event = HostRead | HostFailed
+class HostSlow(msgspec.Struct, frozen=True):
+    """Event: an open stream has been silent for longer than it should, but not long enough to have failed."""
+
+    host: str
+    at: float
+
+
+Event = HostRead | HostFailed | HostSlow
 
 
 class Fleet(msgspec.Struct, frozen=True):
-    """The state of all hosts, in the order in which they were selected. `version` grows with each event."""
+    """The state of all hosts, in the order in which they were selected. `version` grows with each change."""
 
     version: int
     hosts: Mapping[str, HostState]
@@ -95,12 +102,32 @@ def empty(names: Iterable[str]) -> Fleet:
 
 
 def apply(fleet: Fleet, *events: Event) -> Fleet:
-    """The fleet after these events, in their order. An event of a host that is not in it changes nothing."""
+    """The fleet after these events, in their order. An event of a host that is not in it changes nothing.
+
+    It copies the table of hosts once, so many events at a time are cheaper than one by one.
+    """
     hosts = dict(fleet.hosts)
     for event in events:
         if (before := hosts.get(event.host)) is not None:
-            hosts[event.host] = _read(before, event) if isinstance(event, HostRead) else _failed(before, event)
+            hosts[event.host] = _after(before, event)
     return Fleet(fleet.version + len(events), MappingProxyType(hosts))
+
+
+def choose(fleet: Fleet, names: Iterable[str], kept: Container[str]) -> Fleet:
+    """The fleet of these hosts, in this order: those in `kept` as they are, all others not read yet."""
+    hosts = {name: fleet.hosts[name] if name in kept else HostState(name) for name in names}
+    return Fleet(fleet.version + 1, MappingProxyType(hosts))
+
+
+def _after(before: HostState, event: Event) -> HostState:
+    match event:
+        case HostRead():
+            return _read(before, event)
+        case HostFailed():
+            return _failed(before, event)
+        case HostSlow():
+            is_up = before.link is Link.UP
+            return msgspec.structs.replace(before, link=Link.SLOW, since_at=event.at) if is_up else before
 
 
 def _read(before: HostState, event: HostRead) -> HostState:

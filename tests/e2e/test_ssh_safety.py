@@ -15,6 +15,7 @@ from fleet import collector
 from fleet.config import HostSpec
 from fleet.errors import ErrorKind
 from fleet.model import Fleet, HostState
+from fleet.streams import Streams
 from fleet_agent.wire import SCHEMA, Hello, Snapshot
 from lab import inventory
 from lab.sshfleet import SshFleet, install_agent
@@ -164,16 +165,13 @@ def test_slow_and_dead_hosts_delay_no_other(ssh_fleet: Callable[..., SshFleet]) 
     async def watch() -> None:
         started_s = asyncio.get_running_loop().time()
 
-        def on_change(fleet: Fleet) -> None:
-            for name, state in fleet.hosts.items():
-                if state.reading:
-                    done.setdefault(name, asyncio.get_running_loop().time() - started_s)
-
-        following = asyncio.create_task(collector.follow_fleet(specs, 5, on_change))
-        while len(done) < 20 and asyncio.get_running_loop().time() - started_s < 30:
-            await asyncio.sleep(0.05)
-        following.cancel()
-        await asyncio.wait([following])
+        async with Streams(5) as followed, asyncio.timeout(30):
+            followed.set_hosts(specs)
+            while len(done) < 20:
+                fleet = await followed.changed(followed.fleet.version)
+                for name, state in fleet.hosts.items():
+                    if state.reading:
+                        done.setdefault(name, asyncio.get_running_loop().time() - started_s)
 
     asyncio.run(watch())
     assert len(done) == 20
@@ -263,18 +261,14 @@ def test_the_agent_ends_with_its_collector(ssh_fleet: Callable[..., SshFleet]) -
     lab = ssh_fleet(hosts=1)
     install_agent(lab)
 
-    async def follow_for(seconds: float) -> int:
-        following = asyncio.create_task(
-            collector.follow_fleet(inventory.specs(lab), 1, lambda _fleet: up.set())
-        )
-        await asyncio.wait_for(up.wait(), 20)
-        running = len(lab.processes("h0001"))
-        following.cancel()
-        await asyncio.wait([following])
-        return running
+    async def follow() -> int:
+        async with Streams(1) as followed, asyncio.timeout(20):
+            followed.set_hosts(inventory.specs(lab))
+            while followed.fleet.hosts["h0001"].reading is None:
+                await followed.changed(followed.fleet.version)
+            return len(lab.processes("h0001"))
 
-    up = asyncio.Event()
-    assert asyncio.run(follow_for(1)) > 0
+    assert asyncio.run(follow()) > 0
     until = time.monotonic() + 3
     while lab.processes("h0001") and time.monotonic() < until:
         time.sleep(0.05)
@@ -289,26 +283,21 @@ def test_a_stream_comes_back_after_its_host(ssh_fleet: Callable[..., SshFleet]) 
     snapshots: list[Snapshot] = []
 
     async def scene() -> None:
-        def on_change(fleet: Fleet) -> None:
-            state = fleet.hosts["h0001"]
-            if not links or links[-1] != state.link:
-                links.append(state.link)
-            if state.reading:
-                snapshots.append(state.reading.snapshot)
-
         async def until(link: str) -> None:
-            async with asyncio.timeout(30):
-                while not links or links[-1] != link:
-                    await asyncio.sleep(0.05)
+            while not links or links[-1] != link:
+                state = (await followed.changed(followed.fleet.version)).hosts["h0001"]
+                if state.link != "slow" and (not links or links[-1] != state.link):
+                    links.append(state.link)
+                if state.reading:
+                    snapshots.append(state.reading.snapshot)
 
-        following = asyncio.create_task(collector.follow_fleet(inventory.specs(lab), 0.5, on_change))
-        await until("up")
-        await asyncio.to_thread(lab.kill, "h0001")
-        await until("stale")
-        await asyncio.to_thread(lab.revive, "h0001")
-        await until("up")
-        following.cancel()
-        await asyncio.wait([following])
+        async with Streams(0.5) as followed, asyncio.timeout(60):
+            followed.set_hosts(inventory.specs(lab))
+            await until("up")
+            await asyncio.to_thread(lab.kill, "h0001")
+            await until("stale")
+            await asyncio.to_thread(lab.revive, "h0001")
+            await until("up")
 
     asyncio.run(scene())
     assert links == ["up", "stale", "up"]

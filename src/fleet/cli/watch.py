@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from fleet import model
-from fleet.collector import follow_fleet
 from fleet.config import HostSpec
 from fleet.model import Fleet, Link
+from fleet.streams import Streams
 
 
 async def watch(specs: Sequence[HostSpec], every_s: float, show: Callable[[Fleet], bool]) -> None:
@@ -14,22 +13,18 @@ async def watch(specs: Sequence[HostSpec], every_s: float, show: Callable[[Fleet
 
     The first time is when every host has answered or failed, but no later than the others would be.
     """
-    latest = model.empty(spec.name for spec in specs)
-    answered = asyncio.Event()
-
-    def on_change(fleet: Fleet) -> None:
-        nonlocal latest
-        latest = fleet
-        if all(host.link is not Link.PENDING for host in fleet.hosts.values()):
-            answered.set()
-
-    async with asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(follow_fleet(specs, every_s, on_change))
+    async with Streams(every_s) as streams:
+        streams.set_hosts(specs)
         try:
             async with asyncio.timeout(every_s):
-                await answered.wait()
+                await _answered(streams)
         except TimeoutError:
             pass
-        while show(latest):  # noqa: ASYNC110 - by the clock: ages grow even when nothing changes
+        while show(streams.fleet):  # noqa: ASYNC110 - by the clock: ages grow even when nothing changes
             await asyncio.sleep(every_s)
-        following.cancel()
+
+
+async def _answered(streams: Streams) -> None:
+    """Wait until every host has answered or failed."""
+    while any(host.link is Link.PENDING for host in streams.fleet.hosts.values()):
+        await streams.changed(streams.fleet.version)

@@ -54,6 +54,12 @@ class AgentChannel:
         if self._failure is None:
             self._fail(self._end(status, signal))
 
+    def give_up(self, failure: HostFailure) -> None:
+        """End the channel from this side: whoever reads gets `failure`, and the host is listened to no more."""
+        if self._failure is None:
+            self._fail(failure)
+            self.stop()
+
     # the reader's side
 
     async def frame(self) -> Frame:
