@@ -62,7 +62,7 @@ def test_an_event_of_an_unknown_host_changes_nothing() -> None:
 
 
 def test_a_slow_host_is_neither_up_nor_failed() -> None:
-    """Only a host that is up becomes slow; it keeps its reading and has no error, and the next frame ends it."""
+    """Only a host that is up becomes slow; it keeps its reading, has no error, and the next frame ends it."""
     fleet = apply(empty(["a", "b"]), HostRead("a", reading(1)), HostSlow("a", 7), HostSlow("b", 7))
     slow, pending = fleet.hosts["a"], fleet.hosts["b"]
     assert (slow.link, slow.since_at, slow.error, slow.reading) == (Link.SLOW, 7, None, reading(1))
