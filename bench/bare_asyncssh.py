@@ -40,7 +40,16 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self.closed.set_result(None)
 
 
-async def read(address: str, port: int, common: Any, command: str, gate: asyncio.Semaphore) -> int:
+def common(user: str, key: str, known_hosts: str) -> Any:
+    """Options to be copied for each connection."""
+    return asyncssh.SSHClientConnectionOptions(
+        config=None, username=user, client_keys=[asyncssh.read_private_key(key)], agent_path=None,
+        known_hosts=asyncssh.read_known_hosts(known_hosts), gss_host=None, preferred_auth=["publickey"],
+        compression_algs=None, encryption_algs=["aes128-gcm@openssh.com"], x509_trusted_certs=None,
+    )  # fmt: skip
+
+
+async def connect(address: str, port: int, common: Any, gate: asyncio.Semaphore) -> Connection:
     loop = asyncio.get_running_loop()
     async with gate:
         sock = socket.socket()
@@ -52,6 +61,11 @@ async def read(address: str, port: int, common: Any, command: str, gate: asyncio
         connection.sock = sock
         await loop.create_connection(lambda: connection, sock=sock)
         await options.waiter
+    return connection
+
+
+async def read(address: str, port: int, common: Any, command: str, gate: asyncio.Semaphore) -> int:
+    connection = await connect(address, port, common, gate)
     session = Session()
     await connection.create_session(lambda: session, command, encoding=None)
     connection.sock = None
@@ -61,14 +75,9 @@ async def read(address: str, port: int, common: Any, command: str, gate: asyncio
 
 
 async def main(addresses: str, port: str, user: str, key: str, known_hosts: str, command: str) -> None:
-    common = asyncssh.SSHClientConnectionOptions(
-        config=None, username=user, client_keys=[asyncssh.read_private_key(key)], agent_path=None,
-        known_hosts=asyncssh.read_known_hosts(known_hosts), gss_host=None, preferred_auth=["publickey"],
-        compression_algs=None, encryption_algs=["aes128-gcm@openssh.com"], x509_trusted_certs=None,
-    )  # fmt: skip
-    gate = asyncio.Semaphore(AT_ONCE)
+    options, gate = common(user, key, known_hosts), asyncio.Semaphore(AT_ONCE)
     hosts = Path(addresses).read_text().split()
-    sizes = await asyncio.gather(*(read(h, int(port), common, command, gate) for h in hosts))
+    sizes = await asyncio.gather(*(read(h, int(port), options, command, gate) for h in hosts))
     print(sum(size > 0 for size in sizes))
 
 

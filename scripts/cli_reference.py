@@ -3,6 +3,10 @@
 python scripts/cli_reference.py > docs/cli.md
 """
 
+from collections.abc import Iterator
+from typing import Any
+
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from fleet.cli.app import app
@@ -26,13 +30,17 @@ def _help(*command: str) -> str:
     return done.stdout.strip()
 
 
+def _paths(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """The command itself, then its subcommands, at any depth."""
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _paths(below, *path, name)
+
+
 def reference() -> str:
     """The whole page."""
-    names = [
-        (command.name or command.callback.__name__,) for command in app.registered_commands if command.callback
-    ]
     return HEAD + "".join(
-        SECTION.format(command=" ".join(("fleet", *name)), text=_help(*name)) for name in [(), *names]
+        SECTION.format(command=" ".join(("fleet", *path)), text=_help(*path)) for path in _paths(get_command(app))
     )
 
 

@@ -6,7 +6,21 @@ from fleet import model
 from fleet.errors import ErrorKind, HostError, Phase
 from fleet.model import Event, Fleet, HostFailed, HostRead, Reading
 from fleet.text import clean
-from fleet_agent.wire import Hello, Problem, Session, Snapshot, Tokens
+from fleet_agent.wire import (
+    Child,
+    Cost,
+    CurrentTool,
+    Hello,
+    OrphanPort,
+    Pane,
+    Plan,
+    Problem,
+    RateLimit,
+    Session,
+    Snapshot,
+    Tokens,
+    Vitals,
+)
 
 NOW_AT = 1_790_000_000.0  # this machine's wall clock when a view is drawn
 NOW_MONO_S = 5_000.0  # and its monotonic clock
@@ -66,7 +80,7 @@ def fleet(*events: Event, pending: tuple[str, ...] = ()) -> Fleet:
 
 
 def everything() -> Fleet:
-    """Every state, a tree of subagents, a stale host, hosts down for several causes, wide and odd titles."""
+    """Every state and fact, a tree of subagents, a stale host, hosts down for several causes, odd titles."""
     old = session("df3f1f8b-7777-4000-8000-000000000007", "waiting", "auth", 5, title="Log in again")
     events: tuple[Event, ...] = (
         _tree(),
@@ -80,7 +94,7 @@ def everything() -> Fleet:
 
 
 def _tree() -> HostRead:
-    """A root that waits, with a subagent and one below that; an orphan; a problem."""
+    """A root that waits, with a subagent and one below that; an orphan; a problem; every fact of a host."""
     root, middle = "019c2590-7a10-7000-8000-00000000000a", "019c2590-7a11-7000-8000-00000000000b"
     leaf, orphan = "019c2590-7a12-7000-8000-00000000000c", "019c2591-0000-7000-8000-000000000001"
     sessions = (
@@ -102,17 +116,23 @@ def _tree() -> HostRead:
             pids=(4242, 4243),
             tty="/dev/pts/3",
             started_at=HOST_NOW - 90_000,
+            **_FACTS,
         ),
         session(
             middle,
             "working",
             "tool",
-            3,
+            185,
             root_id=root,
             parent_id=root,
             title="Run the test suite",
             cwd="/home/dev/src/payments/service",
             reason="runs `pytest -q`",
+            tool_call=CurrentTool("exec_command", HOST_NOW - 185),
+            tokens=Tokens(5_000, 0, 6_000, 0, 11_000),
+            usage_confidence="conservative",
+            nickname="Kepler",
+            role="worker",
         ),
         session(
             leaf,
@@ -137,7 +157,48 @@ def _tree() -> HostRead:
         ),
     )
     unread = Problem("permission", "cannot read the open files of 3 processes", "/proc/1/fd")
-    return read("gpu01", *sessions, problems=(unread,))
+    return read("gpu01", *sessions, problems=(unread,), **_HOST_FACTS)
+
+
+_FACTS: dict[str, Any] = {
+    "transcript": "/home/dev/.codex/sessions/rollout.jsonl",
+    "transcript_bytes": 2_000_000_000,
+    "grown_bytes": 4096,
+    "effort": "high",
+    "provider": "openai",
+    "approval_policy": "on-request",
+    "sandbox": "workspace-write",
+    "repository": "/home/dev/src/payments",
+    "branch_at_start": "main",
+    "commit": "e3a6c1f0",
+    "dirty_files": 3,
+    "ahead": 2,
+    "behind": 1,
+    "turns": 7,
+    "tool_call": CurrentTool("exec_command", HOST_NOW - 765),
+    "plan": Plan(2, 5, "write the tests"),
+    "compactions": 1,
+    "usage_confidence": "exact",
+    "children": (
+        Child(4300, "node", (3000, 5173), HOST_NOW - 800, 90_000_000, "call_1"),
+        Child(4301, "pytest"),
+    ),
+    "child_count": 2,
+    "cpu_percent": 12.5,
+    "rss_bytes": 300_000_000,
+    "pane": Pane("tmux", "%3"),
+}
+_HOST_FACTS: dict[str, Any] = {
+    "scan_ms": 9.5,
+    "rate_limits": (
+        RateLimit("codex", "a1", "codex", 300, 100.0, HOST_NOW - 60, HOST_NOW + 7_300, reached=True),
+        RateLimit("codex", "a1", "codex", 10_080, 93.4, HOST_NOW - 60, HOST_NOW + 200_000),
+        RateLimit("codex", "a2", "codex_other", 300, 12.0, HOST_NOW - 60),
+    ),
+    "orphan_ports": (OrphanPort(8080, 777, "node", "an-old-session", HOST_NOW - 9_000), OrphanPort(5173, 778)),
+    "vitals": Vitals(8, 51.5, 4.2, 64 << 30, 32 << 30, 500 << 30, 20 << 30),
+    "cost": Cost(1.5, 65_536, 30 << 20),
+}
 
 
 def _laptop() -> HostRead:
@@ -161,6 +222,8 @@ def _laptop() -> HostRead:
             40,
             title="Deploy 🚀 the 👩‍👩‍👧 family page 🇩🇪",
             reason="the model API said: quota exceeded",
+            last_error="usage_limit_reached",
+            pane=Pane("kitty", "12", "unix:/tmp/kitty"),
             context_used_tokens=9,
             context_window_tokens=10,
         ),
@@ -184,6 +247,21 @@ def _laptop() -> HostRead:
             title="A state from the future",
             evidence="aura",
             confidence="certain",
+            tokens=Tokens(total=12),
+            usage_confidence="felt",
+            pane=Pane("screen", "1"),
+            ephemeral=True,
+        ),
+        session(
+            "cf4f1f8b-6666-4000-8000-000000000007",
+            "working",
+            "stuck",
+            1_300,
+            title="Wait for a build that hangs",
+            branch="main",
+            dirty_files=0,
+            behind=12,
+            reason="its turn is open and nothing has moved for 21 min",
         ),
         session(
             "cf3f1f8b-6666-4000-8000-000000000006",
@@ -208,6 +286,17 @@ def _dead(number: int) -> HostFailed:
         f"see whether gpu{number:02} is on and no firewall drops packets",
     )
     return failed(f"gpu{number:02}", error, next_retry_at=NOW_AT + 30)
+
+
+def family() -> Fleet:
+    """A root with many subagents: most work or are done, one that waits is two levels down."""
+    work = (session(f"1{i:07}", "working", "tool", i, parent_id="0", title=f"Part {i}") for i in range(7))
+    done = (session(f"2{i:07}", "ended", "ok", i, parent_id="0", tokens=Tokens(total=1000)) for i in range(6))
+    idle = session("30000000", "idle", "turn_done", 60, parent_id="0", root_id="0", title="Ask around")
+    waits = session("40000000", "waiting", "question", 50, parent_id=idle.id, root_id="0", title="Which one?")
+    crashed = session("50000000", "ended", "crashed", 70, parent_id="0", title="Part 9")
+    root = session("0", "idle", "turn_done", 5, title="Split the work", tokens=Tokens(total=9000))
+    return fleet(read("web1", *done, root, *work, idle, waits, crashed))
 
 
 def nothing() -> Fleet:
@@ -252,4 +341,4 @@ def hostile() -> Fleet:
     )
 
 
-CASES = {case.__name__: case for case in (everything, nothing, all_down, incomplete, hostile)}
+CASES = {case.__name__: case for case in (everything, family, nothing, all_down, incomplete, hostile)}

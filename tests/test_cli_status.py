@@ -145,7 +145,8 @@ def test_status_in_a_pipe(home: Home) -> None:
     done = home.run("status")
     assert (done.returncode, done.stderr) == (0, "")
     header, row, blank, summary = done.stdout.splitlines()
-    assert header.split() == ["HOST", "ID", "TOOL", "STATE", "AGE", "TITLE", "BRANCH", "CWD", "TOKENS", "CTX"]
+    facts = ["DOING", "BRANCH", "CWD", "TOKENS", "CTX"]
+    assert header.split() == ["HOST", "ID", "TOOL", "STATE", "AGE", "TITLE", *facts]
     assert "日本" in row
     assert (blank, summary) == ("", "1 host up; 1 session: 1 idle")
 

@@ -38,13 +38,8 @@ def test_the_example_is_valid_and_has_every_key() -> None:
         assert f"{key} =" in text, key
 
 
-def test_where_the_file_is_looked_for(tmp_path: Path) -> None:
-    """$FLEET_CONFIG, then $XDG_CONFIG_HOME; a file that is named and missing is an error, not a default."""
-    own = tmp_path / "fleet" / "hosts.toml"
-    own.parent.mkdir()
-    own.write_text("")
-    assert config.find_file({"XDG_CONFIG_HOME": str(tmp_path)}) == own
-    assert config.find_file({"XDG_CONFIG_HOME": str(tmp_path), "FLEET_CONFIG": "/x.toml"}) == Path("/x.toml")
+def test_a_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    """A file that is named and missing is an error, not a default."""
     with pytest.raises(ConfigError, match="no such file"):
         config.load(tmp_path / "none.toml")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from fleet.text import clean
-from fleet.views.cells import clip, clip_start, ljust, rjust, width, wrap
+from fleet.views.cells import clip, clip_before_last_word, clip_start, ljust, rjust, width, wrap
 
 TEXT = st.text(max_size=60).map(clean)
 CELLS = st.integers(min_value=0, max_value=40)
@@ -66,3 +66,27 @@ def test_wrapping_at_words() -> None:
     assert wrap("one two three", 8, "  ") == ["one two", "  three"]
     assert wrap("abcdefghij kl", 6, "  ") == ["abcdef", "  ghij", "  kl"]
     assert wrap("one two", None) == ["one two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "clipped"),
+    [
+        ("main *+2", 8, "main *+2"),
+        ("main *+2", 7, "ma… *+2"),
+        ("main *+2", 5, "main…"),
+        ("日本語 *", 6, "日… *"),
+        ("branch", 4, "bra…"),
+        ("a b", 1, "…"),
+        ("a b", 0, ""),
+    ],
+)
+def test_the_last_word_stays(text: str, cells: int, clipped: str) -> None:
+    """What is cut is before the last word, where that leaves room for anything else."""
+    assert clip_before_last_word(text, cells) == clipped
+
+
+@settings(deadline=None)
+@given(TEXT, CELLS)
+def test_cut_before_the_last_word_it_fits_too(text: str, cells: int) -> None:
+    """It is never wider than it may be."""
+    assert width(clip_before_last_word(text, cells)) <= cells

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +12,11 @@ from msgspec.structs import replace
 
 import states
 from fleet.model import Fleet
-from fleet.views.document import SessionEntry, document, encode, json_schema
-from fleet_agent.wire import Problem, Session
+from fleet.views import entries
+from fleet.views.document import document, encode, json_schema
+from fleet.views.entries import SessionEntry
+from fleet_agent import wire
+from fleet_agent.wire import Problem, Session, Tokens
 from states import HOST_NOW, NOW_AT, NOW_MONO_S, fleet, read, session
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "schema.json"
@@ -41,8 +45,86 @@ def test_every_key_is_required() -> None:
 
 
 def test_every_fact_of_a_session_is_in_it() -> None:
-    """Each field of the wire's Session is a key of a session."""
-    assert set(Session.__struct_fields__) <= set(SessionEntry.__struct_fields__)
+    """Each field of the wire's Session is a key of a session, in that order: the code relies on it."""
+    fields = Session.__struct_fields__
+    assert SessionEntry.__struct_fields__[-len(fields) :] == fields
+
+
+_TIMES = ("since_at", "started_at", "last_activity_at", "ended_at")
+_OBJECTS = ("tokens", "tool_call", "plan", "children", "pane")
+_FACTS = [name for name in Session.__struct_fields__ if name not in (*_TIMES, *_OBJECTS)]
+
+
+def test_every_fact_arrives_under_its_own_name() -> None:
+    """What a host says of a session is what the document says, fact by fact."""
+    said: dict[str, object] = {name: f"the {name}" for name in _FACTS}
+    said |= {"state": "working", "detail": "tool", "evidence": "hook", "confidence": "strong", "pids": (7,)}
+    said |= {"usage_confidence": "conservative", "ephemeral": True}
+    said |= {"context_used_tokens": 17, "context_window_tokens": 23}
+    said |= {"context_used_tokens": 17, "context_window_tokens": 23}
+    (entry,) = document(fleet(read("h", Session(**said))), NOW_AT, NOW_MONO_S).sessions  # type: ignore[arg-type]
+    assert {name: getattr(entry, name) for name in _FACTS} == said
+
+
+def test_every_kind_of_thing_on_the_wire_is_in_it() -> None:
+    """The objects within a session and a host have every field that the wire has."""
+    for on_wire, entry in (
+        (wire.Tokens, entries.TokenCounts),
+        (wire.CurrentTool, entries.ToolCallEntry),
+        (wire.Plan, entries.PlanEntry),
+        (wire.Child, entries.ChildEntry),
+        (wire.Pane, entries.PaneEntry),
+        (wire.RateLimit, entries.RateLimitEntry),
+        (wire.OrphanPort, entries.OrphanPortEntry),
+        (wire.Vitals, entries.VitalsEntry),
+        (wire.Cost, entries.CostEntry),
+    ):
+        assert set(on_wire.__struct_fields__) <= set(entry.__struct_fields__)
+
+
+def test_objects_on_the_wire_keep_their_keys() -> None:
+    """The wire leaves out what has its default; the document has every key, null where it is not known."""
+    one = session(
+        "a",
+        "working",
+        "tool",
+        1,
+        tokens=Tokens(),
+        tool_call=wire.CurrentTool("exec"),
+        plan=wire.Plan(0, 3),
+        children=(wire.Child(7),),
+        pane=wire.Pane("screen", "1"),
+    )
+    event = read("h", one, orphan_ports=(wire.OrphanPort(80, 7),), vitals=wire.Vitals(), cost=wire.Cost())
+    document = _json(fleet(event))
+    (entry,), (host,) = document["sessions"], document["hosts"]
+    assert entry["tokens"] == {"input": 0, "cached_input": 0, "output": 0, "reasoning_output": 0, "total": 0}
+    assert entry["tool_call"] == {"name": "exec", "since_at": None, "age_s": None}
+    assert entry["plan"] == {"completed": 0, "total": 3, "current": None}
+    assert entry["children"] == [
+        {"pid": 7, "name": None, "ports": [], "started_at": None, "rss_bytes": None, "call_id": None}
+    ]
+    assert entry["pane"] == {"kind": "unknown", "id": "1", "socket": None}
+    assert host["orphan_ports"] == [
+        {"port": 80, "pid": 7, "name": None, "session_id": None, "started_at": None}
+    ]
+    assert host["vitals"] == dict.fromkeys(wire.Vitals.__struct_fields__)
+    assert host["cost"] == dict.fromkeys(("cpu_ms", "scan_ms", "read_bytes", "rss_bytes"))
+
+
+def test_a_session_of_an_older_agent_has_every_key() -> None:
+    """What an agent does not know yet to say is null, not missing and not 0."""
+    line = b'{"type":"snapshot","seq":1,"now":1790000000.0,"sessions":[{"tool":"codex","id":"a"}]}'
+    old = msgspec.json.decode(line, type=wire.Snapshot)
+    event = read("h")
+    state = _json(fleet(replace(event, reading=replace(event.reading, snapshot=old))))
+    (entry,), (host,) = state["sessions"], state["hosts"]
+    assert entry.keys() == set(SessionEntry.__struct_fields__)
+    assert {entry[name] for name in ("turns", "dirty_files", "child_count", "usage_confidence", "rollup")} == {
+        None
+    }
+    assert (entry["children"], entry["ephemeral"]) == ([], False)
+    assert (host["rate_limits"], host["orphan_ports"], host["vitals"], host["cost"]) == ([], [], None, None)
 
 
 def test_no_key_is_left_out() -> None:
@@ -55,8 +137,6 @@ def test_no_key_is_left_out() -> None:
 
 def test_tokens_that_are_zero_are_there() -> None:
     """A count of 0 is 0, not left out."""
-    from fleet_agent.wire import Tokens
-
     one = session("a", "idle", "new", 1, tokens=Tokens(total=5))
     assert _json(fleet(read("h", one)))["sessions"][0]["tokens"] == {
         "input": 0,
@@ -75,6 +155,19 @@ def test_times_and_ages() -> None:
     assert entry["age_s"] == 62.25
     (host,) = _json(fleet(read("h", read_ago_s=2, skew_s=3600)))["hosts"]
     assert (host["age_s"], host["skew_s"]) == (2.0, 3600.0)
+
+
+def test_durations_are_by_the_host_s_clock() -> None:
+    """How long a tool call runs and when a limit is reset is right where the host's clock is a day off."""
+    limits = (
+        wire.RateLimit("codex", "a", "codex", 300, 50.0, HOST_NOW - 60, HOST_NOW + 100),
+        wire.RateLimit("codex", "a", "codex", 10_080, 50.0, HOST_NOW - 60, HOST_NOW + 5),
+    )
+    one = session("a", "working", "tool", 60, tool_call=wire.CurrentTool("exec", HOST_NOW - 20.5))
+    event = read("h", one, read_ago_s=10, skew_s=86_400, rate_limits=limits)
+    ((entry,), (host,)) = (_json(fleet(event))[key] for key in ("sessions", "hosts"))
+    assert entry["tool_call"] == {"name": "exec", "since_at": "2026-09-21T14:12:59.500Z", "age_s": 30.5}
+    assert [(limit["age_s"], limit["resets_in_s"]) for limit in host["rate_limits"]] == [(70, 90), (70, 0)]  # type: ignore[attr-defined]
 
 
 @settings(deadline=None)

@@ -6,9 +6,11 @@ import json
 
 import states
 from fleet.model import Fleet
-from fleet.views.document import Document, document, encode
-from fleet.views.export import csv_table, ndjson
-from states import NOW_AT, NOW_MONO_S, failed, fleet, read, session
+from fleet.views.document import document, encode
+from fleet.views.entries import Document
+from fleet.views.export import CSV_COLUMNS, csv_table, ndjson
+from fleet_agent.wire import CurrentTool, Pane, Plan, Tokens
+from states import HOST_NOW, NOW_AT, NOW_MONO_S, failed, fleet, read, session
 
 
 def _document(state: Fleet) -> Document:
@@ -67,6 +69,30 @@ def test_formulas_are_text() -> None:
         (row,) = _records(fleet(read("h", session("a", "idle", "new", 1, title=evil, context_used_tokens=-5))))
         assert row["title"] == f"'{evil}"
         assert row["context_used_tokens"] == "-5"
+
+
+def test_what_is_in_objects_has_columns() -> None:
+    """A plan, a tool call, a pane and what is below a root have columns of their own; no two have one name."""
+    one = session(
+        "a",
+        "idle",
+        "new",
+        1,
+        tool_call=CurrentTool("exec", HOST_NOW - 30),
+        plan=Plan(2, 5),
+        pane=Pane("tmux", "%3"),
+        tokens=Tokens(3, 0, 4, 0, 7),
+        dirty_files=3,
+        ephemeral=True,
+    )
+    root, below = _records(fleet(read("h", one, session("b", "waiting", "plan", 1, parent_id="a"))))
+    assert (root["tool_call_name"], root["tool_call_age_s"]) == ("exec", "30.0")
+    assert (root["plan_completed"], root["plan_total"], root["plan_current"]) == ("2", "5", "")
+    assert (root["pane_kind"], root["pane_id"], root["tokens_total"]) == ("tmux", "%3", "7")
+    assert (root["rollup_subagents"], root["rollup_waiting"], root["rollup_urgent_id"]) == ("1", "1", "b")
+    assert (root["dirty_files"], root["ephemeral"], root["ahead"]) == ("3", "true", "")
+    assert (below["rollup_subagents"], below["plan_total"]) == ("", "")
+    assert len(set(CSV_COLUMNS)) == len(CSV_COLUMNS)
 
 
 def test_quoting() -> None:

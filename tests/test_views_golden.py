@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 
 import states
-from fleet.views.document import Document, document, encode, json_schema
+from fleet.views.document import document, encode, json_schema
+from fleet.views.entries import Document
 from fleet.views.export import csv_table, ndjson
 from fleet.views.lines import plain
 from fleet.views.table import table

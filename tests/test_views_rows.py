@@ -90,24 +90,26 @@ def test_skew_is_never_used(skew_s: float) -> None:
 
 
 def test_who_needs_a_person_comes_first() -> None:
-    """Waiting and working longest first, failed and idle newest first; then unknown, then ended."""
+    """Waiting, stuck and working longest first, failed and idle newest first; then unknown, then ended."""
     found = _rows(
         read(
             "one",
-            session("j", "ended", "ok", 5),
-            session("i", "dreaming", None, 5),
-            session("h", "idle", "turn_done", 90),
-            session("g", "idle", "turn_done", 9),
-            session("f", "working", "tool", 9),
-            session("e", "working", "tool", 90),
-            session("d", "ended", "crashed", 90),
-            session("c", "idle", "failed", 9),
+            session("l", "ended", "ok", 5),
+            session("k", "dreaming", None, 5),
+            session("j", "idle", "turn_done", 90),
+            session("i", "idle", "turn_done", 9),
+            session("h", "working", "tool", 9),
+            session("g", "working", "tool", 90),
+            session("f", "ended", "crashed", 90),
+            session("e", "idle", "failed", 9),
+            session("d", "working", "stuck", 700),
+            session("c", "working", "stuck", 900),
             session("b", "waiting", "question", 9),
             session("a", "waiting", "approval", 90),
         )
     )
-    assert _ids_of(found) == "abcdefghij"
-    assert [row.urgency for row in found[::2]] == [0, 1, 2, 3, Urgency.UNKNOWN]
+    assert _ids_of(found) == "abcdefghijkl"
+    assert [row.urgency for row in found[::2]] == [0, 1, 2, 3, 4, Urgency.UNKNOWN]
 
 
 def test_a_group_is_as_urgent_as_its_most_urgent_member() -> None:
@@ -178,16 +180,12 @@ def test_stale_rows_stay_and_are_marked() -> None:
 
 def test_words_of_a_newer_agent_are_unknown() -> None:
     """An unknown word is "unknown"; of an unknown state no detail is claimed."""
-    new = session("a", "dreaming", "deeply", 1, evidence="aura", confidence="certain")
+    new = session("a", "dreaming", "deeply", 1, evidence="aura", confidence="certain", usage_confidence="felt")
     newer_detail = session("b", "waiting", "vote", 1)
     waiting, dreaming = (row.session for row in _rows(read("one", new, newer_detail)))
     assert (waiting.state, waiting.detail) == ("waiting", "unknown")
-    assert (dreaming.state, dreaming.detail, dreaming.evidence, dreaming.confidence) == (
-        "unknown",
-        None,
-        "unknown",
-        "unknown",
-    )
+    assert (dreaming.state, dreaming.detail) == ("unknown", None)
+    assert (dreaming.evidence, dreaming.confidence, dreaming.usage_confidence) == ("unknown",) * 3
 
 
 def test_one_machine_under_two_names_counts_once() -> None:

@@ -11,10 +11,22 @@ import states
 from fleet.errors import ErrorKind, HostError, Phase
 from fleet.model import Fleet
 from fleet.text import clean
-from fleet.views.document import Document, document
+from fleet.views.document import document
+from fleet.views.entries import Document
 from fleet.views.lines import Style, plain
+from fleet.views.subagents import folded
 from fleet.views.table import short_ids, table
-from fleet_agent.wire import STATES, Problem, Session, Tokens
+from fleet_agent.wire import (
+    DETAILS,
+    STATES,
+    CurrentTool,
+    OrphanPort,
+    Plan,
+    Problem,
+    RateLimit,
+    Session,
+    Tokens,
+)
 from states import NOW_AT, NOW_MONO_S, failed, fleet, read, session
 
 _words = st.text(max_size=40).map(clean)
@@ -23,6 +35,11 @@ _sessions = st.builds(
     tool=_words,
     id=_words,
     state=st.sampled_from([*STATES, "dreaming"]),
+    detail=st.none() | st.sampled_from([word for words in DETAILS.values() for word in words]),
+    dirty_files=st.none() | st.integers(0, 2**63),
+    ahead=st.none() | st.integers(0, 2**63),
+    tool_call=st.none() | st.builds(CurrentTool, _words, st.none() | st.floats(allow_nan=False)),
+    plan=st.none() | st.builds(Plan, st.integers(0, 2**63), st.integers(0, 2**63), st.none() | _words),
     title=st.none() | _words,
     cwd=st.none() | _words,
     branch=st.none() | _words,
@@ -34,6 +51,9 @@ _sessions = st.builds(
     context_window_tokens=st.none() | st.integers(min_value=-(2**63), max_value=2**63),
 )
 _errors = st.builds(HostError, st.sampled_from(ErrorKind), st.sampled_from(Phase), _words, _words)
+
+
+HEADER = ["HOST", "ID", "TOOL", "STATE", "AGE", "TITLE", "DOING", "BRANCH", "CWD", "TOKENS", "CTX"]
 
 
 def _document(state: Fleet) -> Document:
@@ -54,7 +74,7 @@ def test_no_line_is_wider_than_the_terminal(
     lines = _lines(state, width, why=why)
     assert [line for line in lines if wcswidth(line) > width] == []
     if sessions and not why:
-        assert lines.index("") == 1 + len(sessions)
+        assert lines.index("") == 1 + len([*folded(_document(state).sessions)])
 
 
 @settings(deadline=None)
@@ -70,13 +90,26 @@ def test_a_pipe_gets_everything(sessions: list[Session]) -> None:
 @pytest.mark.parametrize("width", [50, 60, 80, 100, 120, 200])
 def test_what_always_stays(width: int) -> None:
     """HOST, ID, STATE, AGE and TITLE are there at every width; 120 columns have room for all."""
-    event = read(
-        "web1", session("0190aaaa-1", "waiting", "approval", 5, title="Fix it", branch="main", cwd="/srv")
-    )
+    facts = {"branch": "main", "cwd": "/srv", "tokens": Tokens(total=9), "plan": Plan(1, 2)}
+    full = {"context_used_tokens": 1, "context_window_tokens": 2}
+    event = read("web1", session("0190aaaa-1", "waiting", "approval", 5, title="Fix it", **facts, **full))
     header = _lines(fleet(event), width)[0].split()
     assert {"HOST", "ID", "STATE", "AGE", "TITLE"} <= set(header)
     if width >= 120:
-        assert header == ["HOST", "ID", "TOOL", "STATE", "AGE", "TITLE", "BRANCH", "CWD", "TOKENS", "CTX"]
+        assert header == HEADER
+
+
+def test_columns_that_say_nothing() -> None:
+    """On a terminal a column of dashes is left out, however wide it is; a pipe always gets the same columns."""
+    state = fleet(read("web1", session("0190aaaa-1", "idle", "new", 5, cwd="/srv")))
+    assert _lines(state, 200)[0].split() == ["HOST", "ID", "TOOL", "STATE", "AGE", "TITLE", "CWD"]
+    assert _lines(state)[0].split() == HEADER
+
+
+def test_what_still_fits_is_shown() -> None:
+    """A narrow column is not left out because a wider one that matters more does not fit."""
+    event = read("web1", session("0190aaaa-1", "idle", "new", 5, title="t" * 30, cwd="/" * 30, tokens=Tokens()))
+    assert _lines(fleet(event), 72)[0].split() == ["HOST", "ID", "TOOL", "STATE", "AGE", "TITLE", "TOKENS"]
 
 
 def test_columns_are_aligned() -> None:
@@ -119,13 +152,139 @@ def test_weak_evidence_is_marked() -> None:
     assert "unknown?" not in lines[2]
 
 
+def _row(one: Session, *others: Session, width: int | None = None) -> str:
+    """The line of the first session, each cell of it between two spaces."""
+    return _lines(fleet(read("web1", one, *others)), width)[1] + "  "
+
+
+def test_a_tool_call_shows_how_long_it_runs() -> None:
+    """Who works in a tool call shows since when; AGE is the time in the state."""
+    call = CurrentTool("exec_command", states.HOST_NOW - 185)
+    assert "  working tool 3m  " in _row(session("a", "working", "tool", 500, tool_call=call))
+    assert "  exec_command  " in _row(session("a", "working", "tool", 500, tool_call=call))
+    assert "  working tool  " in _row(session("a", "working", "tool", 500, tool_call=CurrentTool("exec")))
+    assert "  waiting approval  " in _row(session("a", "waiting", "approval", 500, tool_call=call))
+
+
+def test_a_stuck_turn_stands_out() -> None:
+    """Without colour too, and right after what waits; the summary counts it."""
+    state = fleet(
+        read("web1", session("w", "working", "tool", 9_999), session("s", "working", "stuck", 700)),
+        read("web2", session("a", "waiting", "approval", 1)),
+    )
+    lines = _lines(state, 80)
+    assert [line.split()[1] for line in lines[1:4]] == ["a", "s", "w"]
+    assert "working STUCK" in lines[2]
+    assert lines[-1] == "2 hosts up; 3 sessions: 1 waiting, 2 working (1 stuck)"
+    stuck = table(_document(state), width=80)[2]
+    assert [text.strip() for text, style in stuck if style is Style.WAITING] == ["working STUCK"]
+
+
+def test_plan_and_subagents_are_what_it_is_doing() -> None:
+    """DOING has the steps done of the plan and how many subagents are in a turn."""
+    plan = Plan(2, 5, "write the tests")
+    assert "  2/5 write the tests  " in _row(session("a", "working", "thinking", 5, plan=plan))
+    assert "  2/5  " in _row(session("a", "working", "thinking", 5, plan=Plan(2, 5)))
+    below = [session(str(i), "working", "tool", 5, parent_id="a") for i in range(3)]
+    assert "  subagents: 3 working  " in _row(session("a", "working", "subagents", 5), *below)
+
+
+def test_a_root_says_that_a_subagent_waits() -> None:
+    """At 80 columns too the root of a group tells what is more urgent below it, in that style."""
+    below = [session(str(i), "waiting", "question", 5, parent_id="a") for i in range(2)]
+    state = fleet(read("web1", session("a", "idle", "turn_done", 5), *below))
+    assert "idle +2 waiting" in _lines(state, 80)[1]
+    spans = table(_document(state), width=80)[1]
+    assert [text.strip() for text, style in spans if style is Style.WAITING] == ["idle +2 waiting"]
+    stuck = session("b", "working", "stuck", 5, parent_id="a")
+    assert "  idle +STUCK  " in _row(session("a", "idle", "turn_done", 5), stuck)
+
+
+def test_many_subagents_are_counted() -> None:
+    """Of 365 subagents those that are done are one line, with their tokens; a pipe lists each of them."""
+    used = {"tokens": Tokens(total=1000), "usage_confidence": "exact"}
+    done = [session(f"{i:03}", "ended", "ok", 5, parent_id="a", **used) for i in range(300)]
+    done += [session(f"{i:03}", "idle", "turn_done", 5, parent_id="a", **used) for i in range(300, 364)]
+    waits = session("w", "waiting", "approval", 5, parent_id="a")
+    state = fleet(read("web1", session("a", "working", "subagents", 5), *done, waits))
+    lines = _lines(state, 90)
+    assert lines[2].split()[1] == "w"
+    cells = [cell.strip() for cell in lines[3].split("  ") if cell]
+    assert cells == ["web1", "300 ended, 64 idle", "└ +364 subagents", "364.0k"]
+    assert [line for line in lines if line.endswith(" ")] == []
+    assert lines[4] == ""
+    assert _lines(state).index("") == 1 + 366
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({}, "fix-1"),
+        ({"dirty_files": 0, "ahead": 0, "behind": 0}, "fix-1"),
+        ({"dirty_files": 3}, "fix-1 *"),
+        ({"dirty_files": 3, "ahead": 2, "behind": 1}, "fix-1 *+2-1"),
+        ({"behind": 12}, "fix-1 -12"),
+    ],
+)
+def test_branch_marks(facts: dict[str, int], shown: str) -> None:
+    """After the branch: * with uncommitted changes, +N with commits to push, -N with commits to pull."""
+    assert f"  {shown}  " in _row(session("a", "idle", "new", 5, branch="fix-1", **facts))
+
+
+def test_branch_marks_stay() -> None:
+    """Where a branch is cut its marks are not."""
+    one = session(
+        "a", "idle", "new", 5, branch="b" * 300, cwd="/" * 300, title="t" * 300, dirty_files=1, ahead=2
+    )
+    assert "bbb… *+2  " in _row(one, width=120)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "shown"),
+    [("exact", "  1.5k  "), ("conservative", " ~1.5k  "), ("unknown", " ~1.5k  "), (None, " ~1.5k  ")],
+)
+def test_tokens_that_are_not_exact_are_marked(confidence: str | None, shown: str) -> None:
+    """Only a count that is known to be exact stands without a mark."""
+    one = session("a", "idle", "new", 5, tokens=Tokens(total=1500), usage_confidence=confidence)
+    assert shown in _row(one)
+
+
+def test_quotas_in_the_footer() -> None:
+    """A limit that is reached or nearly so is said until it is reset, once for all hosts that say the same."""
+    in_2_h = states.HOST_NOW + 7_300
+
+    def limit(percent: float, resets_at: float | None, *, reached: bool = False) -> RateLimit:
+        return RateLimit("codex", "a", "codex", 300, percent, states.HOST_NOW, resets_at, reached=reached)
+
+    near, spent = limit(90.0, in_2_h), limit(100.0, in_2_h, reached=True)
+    state = fleet(
+        read("n1", rate_limits=(near, limit(89.9, in_2_h))),
+        read("n2", rate_limits=(near, RateLimit("codex", "a", "other", 10_080, 99, states.HOST_NOW))),
+        read("n3", rate_limits=(spent, limit(100.0, states.HOST_NOW - 1, reached=True))),
+    )
+    assert [line for line in _lines(state) if "quota" in line] == [
+        "n[1-2]: quota: codex 5h window 90% used, resets in 2h",
+        "n2: quota: codex other 7d window 99% used",
+        "n3: quota: codex 5h window used up, resets in 2h",
+    ]
+    lines = [line for line in table(_document(state), width=80) if "quota" in plain(line)]
+    assert [style for ((_, style),) in lines] == [None, None, Style.FAILED]
+
+
+def test_orphan_ports_in_the_footer() -> None:
+    """A port whose session is gone is named with its host and its process."""
+    lines = _lines(fleet(read("web1", orphan_ports=(OrphanPort(8080, 777, "node"), OrphanPort(5173, 778)))))
+    assert "web1: ports still open, session gone: 8080 (node, pid 777), 5173 (pid 778)" in lines
+
+
 def test_styles_follow_the_state() -> None:
     """Who waits, works and failed is told apart; stale and ended rows are quiet. No text depends on it."""
     lines = table(_document(states.everything()), width=None)
-    styles = {plain(line).split()[0] + plain(line)[13:21]: {s for _, s in line if s} for line in lines[1:12]}
+    styles = {plain(line).split()[0] + plain(line)[13:21]: {s for _, s in line if s} for line in lines[1:13]}
     assert styles["gpu01019c2590"] == {Style.QUIET}  # the last of three: ended
     assert styles["laptop9f3f1f8b"] == {Style.WAITING}
     assert styles["laptopcf3f1f8b"] == {Style.WORKING}
+    assert styles["laptopcf4f1f8b"] == {Style.WAITING}  # stuck: a person must look
     assert styles["laptopaf3f1f8b"] == {Style.FAILED}
     assert styles["*old-serverdf3f1f8b"] == {Style.QUIET}
     assert styles["laptop7f3f1f8b"] == set()

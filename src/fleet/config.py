@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from fleet import hosts
+from fleet import hosts, paths
 from fleet.errors import ConfigError, UsageError
 
 LOCAL = "local"
@@ -105,7 +105,7 @@ class Config(msgspec.Struct, frozen=True):
 
 def load(path: Path | None = None) -> Config:
     """The configuration, from `path` or from where it is looked for. Raises `ConfigError`."""
-    found = path or find_file(os.environ)
+    found = path or paths.config_file(os.environ)
     if found is None:
         return parse({}, None)
     import tomllib  # 10 ms that a machine without a configuration file need not pay
@@ -119,15 +119,6 @@ def load(path: Path | None = None) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{found}: is not TOML: {exc}") from None
     return parse(tables, found)
-
-
-def find_file(environ: Mapping[str, str]) -> Path | None:
-    """The configuration file that is in force, or None. One that `$FLEET_CONFIG` names need not exist."""
-    if named := environ.get("FLEET_CONFIG"):
-        return Path(named).expanduser()
-    base = environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
-    candidates = (Path(base) / "fleet" / "hosts.toml", Path("/etc/fleet/hosts.toml"))
-    return next((c for c in candidates if c.is_file()), None)
 
 
 def parse(tables: Mapping[str, Any], path: Path | None) -> Config:

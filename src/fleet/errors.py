@@ -3,6 +3,7 @@
     FleetError                 what a user did or has can be mended; its text says what, why and how
     +-- ConfigError            a rejected configuration: file, key, value, fix          (exit 2)
     +-- UsageError             a rejected command line: a host that does not exist ...  (exit 2)
+    +-- DaemonError            no daemon where one is needed, or one too many           (exit 6)
     HostError                  data, not an exception: why one host could not be read
     +-- carried by HostFailure inside the collector, never past it
 
@@ -84,3 +85,9 @@ class ConfigError(FleetError):
 
 class UsageError(FleetError):
     """A command line that cannot be carried out as written."""
+
+
+class DaemonError(FleetError):
+    """The daemon cannot start, or none is there to ask."""
+
+    exit_code = ExitCode.DAEMON

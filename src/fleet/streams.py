@@ -36,12 +36,18 @@ _REFRESH = msgspec.json.encode(Refresh()) + b"\n"
 class Streams:
     """The hosts that are followed. `fleet` is their newest state, a frozen version of it.
 
-    `interval_s` is asked of every agent, instead of each host's own.
+    `interval_s` is asked of every agent, instead of each host's own. `observe` is told of each new version: the
+    fleet before and after, and the hosts that may be different.
     """
 
-    def __init__(self, interval_s: float | None = None) -> None:
+    def __init__(
+        self,
+        interval_s: float | None = None,
+        observe: Callable[[Fleet, Fleet, set[str]], None] = lambda *_: None,
+    ) -> None:
         self.fleet: Fleet = model.empty(())
         self._interval_s = interval_s
+        self._observe = observe
         self._transport = Transport()
         self._pace = Pace(STARTS_PER_S)
         self._streams: dict[str, _Stream] = {}
@@ -70,11 +76,10 @@ class Streams:
         self._publish()
         for name in self._streams.keys() - kept:
             self._streams.pop(name).task.cancel()
-        self.fleet = model.choose(self.fleet, wanted, kept)
+        self._become(model.choose(self.fleet, wanted, kept), (self.fleet.hosts.keys() | wanted.keys()) - kept)
         for name, spec in wanted.items():
             if name not in kept:
                 self._streams[name] = self._start(spec)
-        self._announce()
 
     async def changed(self, version: int) -> Fleet:
         """The fleet, once it is newer than `version`."""
@@ -97,6 +102,11 @@ class Streams:
             answer.cancel()
         return {name for name, answer in asked.items() if not answer.cancelled()}
 
+    def stop_asking(self) -> None:
+        """Let every `refresh` return now, with the answers that have come."""
+        for stream in self._streams.values():
+            stream.stop_asking()
+
     def _ask(self, name: str) -> "asyncio.Future[None] | None":
         stream = self._streams.get(name)
         return stream.ask() if stream else None
@@ -117,10 +127,11 @@ class Streams:
     def _publish(self) -> None:
         if self._events:
             events, self._events = self._events, []
-            self.fleet = model.apply(self.fleet, *events)
-            self._announce()
+            self._become(model.apply(self.fleet, *events), {event.host for event in events})
 
-    def _announce(self) -> None:
+    def _become(self, after: Fleet, names: set[str]) -> None:
+        before, self.fleet = self.fleet, after
+        self._observe(before, after, names)
         published, self._published = self._published, asyncio.Event()
         published.set()
 
@@ -188,6 +199,12 @@ class _Stream:
         self._channel.send(_REFRESH)
         return answer
 
+    def stop_asking(self) -> None:
+        """No snapshot will come for those who asked."""
+        for answer in self._asking:
+            answer.cancel()
+        self._asking.clear()
+
     def sweep(self, now_s: float) -> None:
         """Note silence: first the host is slow, then its stream is given up."""
         if self._channel is None:
@@ -245,9 +262,7 @@ class _Stream:
                         self._answer()
             finally:
                 self._channel = None
-                for answer in self._asking:
-                    answer.cancel()
-                self._asking.clear()
+                self.stop_asking()
 
     def _good(self, latest: Reading) -> None:
         self._frame_s, self._failures, self._slow = latest.arrived_mono_s, 0, False

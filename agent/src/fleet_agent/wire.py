@@ -47,11 +47,12 @@ USAGE_CONFIDENCES = ("exact", "conservative", "unknown")
 PANE_KINDS = ("tmux", "kitty")
 
 MAX_AT = 253402300799.0  # the last second of the year 9999, as far as a calendar goes
+MAX_COUNT = (1 << 63) - 1  # JSON has wider integers, which no float holds and no other program reads
 
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
 At = Annotated[float, msgspec.Meta(ge=0, le=MAX_AT)]  # seconds since the epoch
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Pid = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+Pid = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Percent = Annotated[float, msgspec.Meta(ge=0)]  # of one core, or of a limit; more than 100 where it can be
 
@@ -143,6 +144,8 @@ class Session(_Wire, frozen=True):
 
     All `_at` are epoch seconds of the host's clock. `state`/`detail` with `reason` (a sentence), `evidence` and
     `confidence`, and `since_at`: when it entered that state. `title` obeys the agent's privacy setting.
+    `id` is the tool's own. A session that is only a process, because its tool wrote nothing down (yet), is
+    `pid-PID-START` (START: when the process began, as its system counts) for as long as the process lives.
     `started_at` is when the conversation began, which may be long before its process did. `pids` are the
     processes that hold it open now, empty once it ended.
     None is "not known", never "none" or 0.

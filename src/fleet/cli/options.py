@@ -1,6 +1,10 @@
-"""The words that options take."""
+"""The options that several commands take, and the words that they take."""
 
 import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 
 class Format(enum.StrEnum):
@@ -18,3 +22,24 @@ class FailOn(enum.StrEnum):
     NONE = "none"
     ANY = "any"
     ALL = "all"
+
+
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        "-H",
+        metavar="EXPR",
+        envvar="FLEET_HOST",
+        help="Hosts to read: all, NAME, @GROUP, node[1-9,12], !NAME to leave one out. Joined by commas, or the"
+        " option repeated. [default: all]",
+    ),
+]
+Excludes = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", "-x", metavar="EXPR", envvar="FLEET_EXCLUDE", help="Hosts to leave out."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", envvar="FLEET_CONFIG", help="The hosts.toml to use."),
+]

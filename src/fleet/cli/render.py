@@ -1,12 +1,11 @@
-"""A state of the fleet -> what is written for it."""
+"""The document -> what is written for it."""
 
-import time
 from typing import NamedTuple
 
 from fleet.cli.options import Format
 from fleet.cli.terminal import Terminal, frame, paint
-from fleet.model import Fleet
-from fleet.views.document import Document, document, encode
+from fleet.views.document import encode
+from fleet.views.entries import Document
 from fleet.views.export import csv_table, ndjson
 from fleet.views.lines import Line
 from fleet.views.table import table
@@ -20,9 +19,8 @@ class View(NamedTuple):
     configured: bool
 
 
-def once(fleet: Fleet, view: View, to: Terminal) -> bytes | str:
+def once(now: Document, view: View, to: Terminal) -> bytes | str:
     """The state as one view of its own."""
-    now = _document(fleet)
     if view.format is Format.JSON:
         return encode(now)
     if view.format is Format.NDJSON:
@@ -32,19 +30,14 @@ def once(fleet: Fleet, view: View, to: Terminal) -> bytes | str:
     return _joined(paint(_table(now, view, to), to.colour))
 
 
-def again(fleet: Fleet, view: View, to: Terminal) -> bytes | str:
+def again(now: Document, view: View, to: Terminal) -> bytes | str:
     """The state as one of many: JSON on a line, tables with a blank line after each, or drawn over the last."""
-    now = _document(fleet)
     if view.format is Format.JSON:
         return encode(now, indent=False)
     if view.format is Format.NDJSON:
         return ndjson(now)
     lines = _table(now, view, to)
     return frame(lines, to) if to.height else _joined([*paint(lines, to.colour), ""])
-
-
-def _document(fleet: Fleet) -> Document:
-    return document(fleet, time.time(), time.monotonic())
 
 
 def _table(now: Document, view: View, to: Terminal) -> list[Line]:

@@ -1,27 +1,12 @@
 """`fleet status`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleet.cli.options import FailOn, Format
+from fleet.cli.options import ConfigFile, Excludes, FailOn, Format, Hosts
+from fleet.cli.outcome import exit_code
 
-_Host = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--host",
-        "-H",
-        metavar="EXPR",
-        envvar="FLEET_HOST",
-        help="Hosts to read: all, NAME, @GROUP, node[1-9,12], !NAME to leave one out. Joined by commas, or the"
-        " option repeated. [default: all]",
-    ),
-]
-_Exclude = Annotated[
-    list[str] | None,
-    typer.Option("--exclude", "-x", metavar="EXPR", envvar="FLEET_EXCLUDE", help="Hosts to leave out."),
-]
 _Why = Annotated[bool, typer.Option("--why", help="Say why each session is in its state.")]
 _Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 _Format = Annotated[
@@ -62,47 +47,52 @@ _FailOn = Annotated[
         help="Exit 4 when any host failed and 5 when all did, only 5 (all), or 0 in any case (none).",
     ),
 ]
-_Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", envvar="FLEET_CONFIG", help="The hosts.toml to use."),
+_Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Have every agent read anew, not show what the daemon knows already.")
 ]
+_NoDaemon = Annotated[
+    bool, typer.Option("--no-daemon", help="Connect to every host, even if a daemon runs that would know.")
+]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say where the answer came from.")]
 
 
 def status(
-    host: _Host = None,
-    exclude: _Exclude = None,
+    host: Hosts = None,
+    exclude: Excludes = None,
     why: _Why = False,
     json: _Json = False,
     format: _Format = Format.TABLE,  # noqa: A002 - the option's name
     watch: _Watch = None,
     timeout: _Timeout = None,
     fail_on: _FailOn = FailOn.ANY,
-    config: _Config = None,
+    config: ConfigFile = None,
+    fresh: _Fresh = False,
+    no_daemon: _NoDaemon = False,
+    verbose: _Verbose = False,
 ) -> None:
     """Show the coding-agent sessions of every host.
 
-    Those that wait for you come first. All hosts are read at once; those that could not be read are listed
-    below, with the reason and what mends it. Exit codes: 0; 2 wrong command line or configuration; 4 some hosts
-    failed; 5 all hosts failed; 130 interrupted.
+    Those that wait for you come first. If a daemon runs, it is asked; else all hosts are connected to at once.
+    Those that could not be read are listed below, with the reason and what mends it. Exit codes: 0; 2 wrong
+    command line or configuration; 4 some hosts failed; 5 all hosts failed; 130 interrupted.
+
+    Marks in the table: * before a host, its last good reading; ? behind a state, a guess; ~ before tokens, not
+    exact; behind a branch * for uncommitted changes, +N for commits to push, -N to pull. "working tool 3m" is 3
+    minutes into a tool call, "idle +2 waiting" has two subagents that wait. On a terminal, subagents that are
+    done are counted, not listed.
     """
     chosen = Format.JSON if json else format
     if watch and chosen is Format.CSV:
         raise typer.BadParameter("csv is one table; use --format ndjson to keep on", param_hint="--watch")
-    from fleet import collector
-    from fleet.cli.outcome import exit_code
-    from fleet.cli.render import View, again, once
-    from fleet.cli.terminal import terminal, write
-    from fleet.config import load
-    from fleet.hosts import select
+    if fresh and no_daemon:
+        raise typer.BadParameter("without a daemon every reading is fresh", param_hint="--fresh")
+    if not no_daemon:
+        from fleet.cli import asked
 
-    loaded = load(config)
-    specs = select(host or [], exclude or [], loaded.hosts, loaded.groups)
-    view = View(chosen, why, configured=loaded.path is not None)
-    if watch:
-        from fleet.cli.watch import watch as keep_on
+        query = asked.Query(host or [], exclude or [], config, timeout if fresh else None, fresh=fresh)
+        if (shown := asked.show(query, chosen, why=why, every_s=watch, verbose=verbose)) is not None:
+            raise typer.Exit(exit_code(*shown, fail_on))
+    from fleet.cli import direct
 
-        collector.run(keep_on(specs, watch, lambda fleet: write(again(fleet, view, terminal()))))
-        return
-    fleet = collector.run(collector.read_fleet(specs, timeout))
-    write(once(fleet, view, terminal()))
-    raise typer.Exit(exit_code(fleet, fail_on))
+    read = direct.show(host or [], exclude or [], config, timeout, chosen, why=why, every_s=watch)
+    raise typer.Exit(exit_code(*read, fail_on))

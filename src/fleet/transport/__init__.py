@@ -6,6 +6,7 @@
     login.py        where and how to log in: hosts.toml over ssh_config
     ssh.py          connections, and the agent over them           (asyncssh)
     turns.py        so many logins at a time
+    resolver.py     names -> addresses, in threads that nobody waits for
     jumps.py        shared connections to jump hosts               (asyncssh)
     credentials.py  keys and known_hosts, loaded once              (asyncssh)
     sshconfig.py    what `ssh -G` says about a host

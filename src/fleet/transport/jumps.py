@@ -14,6 +14,9 @@ from fleet.transport.deadlines import Deadlines
 
 # sshd's default MaxStartups (10:30:100) begins to drop logins at 10, and a jump host may be shared.
 HANDSHAKES_PER_JUMP = 8
+# Of a connection over which nothing comes. Without this, the hosts behind it would go on asking for tunnels
+# through a connection whose other end is gone.
+KEEPALIVE_S, KEEPALIVES_LOST = 10.0, 3
 
 
 class Jump:
@@ -51,7 +54,9 @@ class Jumps:
             raise failures.through(spec.name, failure) from None
 
     async def _open(self, spec: HostSpec) -> Jump:
-        return Jump(await self._connect(spec, Deadlines(spec.timeouts)))
+        connection = await self._connect(spec, Deadlines(spec.timeouts))
+        connection.set_keepalive(KEEPALIVE_S, KEEPALIVES_LOST)
+        return Jump(connection)
 
     def close(self) -> None:
         """End all connections, and the attempts that are under way."""

@@ -12,7 +12,6 @@ import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +28,7 @@ from fleet.transport.credentials import Credentials, public_keys
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.jumps import Jumps
 from fleet.transport.login import DEFAULT_PORT, Login, login
+from fleet.transport.resolver import Resolver, resolve
 from fleet.transport.sshconfig import SshConfig
 from fleet.transport.turns import Turn
 
@@ -37,7 +37,6 @@ WINDOW_BYTES = 256 << 10
 # processor over a slow link, few enough that no host waits at its sshd longer than its own deadline, and that a
 # machine which serves many hosts is not asked for all of them at once. clush, too, runs 64.
 HANDSHAKES_AT_ONCE = 64
-RESOLVERS = 64  # threads; a dead DNS server holds each for its whole deadline
 _SPEAKS_WITHIN_S = 0.5
 _HAPPY_EYEBALLS_S = 0.25  # RFC 8305, Connection Attempt Delay
 
@@ -59,7 +58,7 @@ class Dialer:
     def __init__(self) -> None:
         self._credentials = Credentials()
         self._ssh_config = SshConfig()
-        self._resolvers = ThreadPoolExecutor(RESOLVERS, "fleet-dns")
+        self._resolver = Resolver()
         self._handshakes = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
         self._jumps = Jumps(self.connect)
         self._options = _base_options()
@@ -69,7 +68,6 @@ class Dialer:
 
     async def __aexit__(self, *exc: object) -> None:
         self._jumps.close()
-        self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def agent(
@@ -147,11 +145,10 @@ class Dialer:
 
     async def _addresses(self, to: Login, deadlines: Deadlines) -> list[AddrInfoType]:
         if _is_address(to.host):
-            return _resolve(to.host, to.port)
+            return resolve(to.host, to.port)
         async with deadlines.phase(Phase.DNS, lambda: f"{to.host} was not resolved"):
             try:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._resolvers, _resolve, to.host, to.port)
+                return await self._resolver.addresses(to.host, to.port)
             except failures.RESOLVE_ERRORS as exc:
                 raise failures.resolving(to.host, exc) from None
 
@@ -279,11 +276,6 @@ def _not_done(connection: _Connection) -> str:
     if not connection.get_extra_info("send_cipher"):
         return "it sent an SSH banner and did not finish the key exchange"
     return "it exchanged keys and did not finish the login"
-
-
-def _resolve(host: str, port: int) -> list[AddrInfoType]:
-    infos: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return infos
 
 
 async def _connect(info: AddrInfoType) -> socket.socket:

@@ -32,6 +32,13 @@ def clip_start(text: str, cells: int) -> str:
     return ELLIPSIS + _tail(text, cells - 1) if cells > 0 else ""
 
 
+def clip_before_last_word(text: str, cells: int) -> str:
+    """As `clip`, but the last of several words stays, where there is room for it."""
+    start, space, word = text.rpartition(" ")
+    room = cells - width(space + word)
+    return clip(start, room) + space + word if start and room > 1 else clip(text, cells)
+
+
 def ljust(text: str, cells: int) -> str:
     """`text` with spaces after it, up to `cells`."""
     return text + " " * (cells - width(text))

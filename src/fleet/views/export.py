@@ -7,19 +7,36 @@ from typing import Any
 
 import msgspec
 
-from fleet.views.document import Document, HostEntry, HostErrorEntry, SessionEntry, TokenCounts
+from fleet.views.entries import (
+    Document,
+    HostEntry,
+    HostErrorEntry,
+    PaneEntry,
+    PlanEntry,
+    Rollup,
+    SessionEntry,
+    TokenCounts,
+    ToolCallEntry,
+)
 
 _ARRAYS = {"host": "hosts", "session": "sessions", "host_error": "host_errors", "warning": "warnings"}
 
 _HOST_COLUMNS = ("link", "complete", "last_seen_at")
-_SESSION_COLUMNS = tuple(name for name in SessionEntry.__struct_fields__ if name not in ("host", "tokens"))
-_TOKEN_COLUMNS = TokenCounts.__struct_fields__
+# What a session has in objects: key -> its keys that have columns. Of `children` there is a count.
+_NESTED = {
+    "tokens": TokenCounts.__struct_fields__,
+    "tool_call": ToolCallEntry.__struct_fields__,
+    "plan": PlanEntry.__struct_fields__,
+    "pane": PaneEntry.__struct_fields__,
+    "rollup": tuple(name for name in Rollup.__struct_fields__ if name != "tokens"),
+}
+_SESSION_COLUMNS = tuple(n for n in SessionEntry.__struct_fields__ if n not in ("host", "children", *_NESTED))
 _ERROR_COLUMNS = ("kind", "phase", "message", "hint", "since_at", "attempts", "next_retry_at")
 CSV_COLUMNS = (
     "host",
     *_HOST_COLUMNS,
     *_SESSION_COLUMNS,
-    *(f"tokens_{name}" for name in _TOKEN_COLUMNS),
+    *(f"{key}_{name}" for key, names in _NESTED.items() for name in names),
     *(f"error_{name}" for name in _ERROR_COLUMNS),
 )
 
@@ -30,11 +47,10 @@ _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 def ndjson(document: Document) -> bytes:
     """One object a line: its `type` (host, session, host_error, warning), `generated_at`, its keys as there."""
-    lines = [
-        msgspec.json.encode({"type": kind, "generated_at": document.generated_at, **msgspec.to_builtins(entry)})
-        for kind, array in _ARRAYS.items()
-        for entry in getattr(document, array)
-    ]
+    lines = []
+    for kind, array in _ARRAYS.items():
+        stamp = msgspec.json.encode({"type": kind, "generated_at": document.generated_at})
+        lines += [stamp[:-1] + b"," + msgspec.json.encode(entry)[1:] for entry in getattr(document, array)]
     return b"".join(line + b"\n" for line in lines)
 
 
@@ -69,8 +85,9 @@ def _host_columns(host: HostEntry, error: HostErrorEntry | None) -> dict[str, An
 
 def _session_columns(session: SessionEntry) -> dict[str, Any]:
     columns = {name: getattr(session, name) for name in _SESSION_COLUMNS}
-    if session.tokens:
-        columns |= {f"tokens_{name}": getattr(session.tokens, name) for name in _TOKEN_COLUMNS}
+    for key, names in _NESTED.items():
+        if nested := getattr(session, key):
+            columns |= {f"{key}_{name}": getattr(nested, name) for name in names}
     return columns
 
 

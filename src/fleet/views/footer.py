@@ -1,4 +1,4 @@
-"""What stands below the table: failed hosts folded by cause, warnings, a summary. Pure.
+"""What stands below the table: failed hosts by cause, spent quotas, orphan ports, warnings, a summary. Pure.
 
 Nothing is left out: every host that failed is in one of the lines, every warning too.
 """
@@ -11,12 +11,19 @@ from typing import TypeVar
 from fleet.hosts import fold
 from fleet.model import Link
 from fleet.views import cells, units
-from fleet.views.document import Document, HostEntry, HostErrorEntry
+from fleet.views.entries import (
+    Document,
+    HostEntry,
+    HostErrorEntry,
+    OrphanPortEntry,
+    RateLimitEntry,
+    WarningEntry,
+)
 from fleet.views.lines import Line, Style
-from fleet.views.warnings import WarningEntry
 from fleet_agent.wire import STATES
 
 INDENT = "    "  # of what continues a line
+NEARLY_USED_PERCENT = 90.0  # of a rate limit, from where on it is worth a line
 # What differs between hosts that fail for one cause: an address (IPv4, or IPv6 in brackets), a key.
 _OF_ONE_HOST = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\[[0-9a-fA-F:.%\w]*:[^\]\s]*\]|\bSHA256:[\w+/]{43}")
 _LINKS = {
@@ -32,7 +39,13 @@ T = TypeVar("T")
 
 def footer(document: Document, width: int | None, *, configured: bool) -> list[Line]:
     """The lines below the table; where there is no table, they say why not and what to do."""
-    lines = [*_failures(document, width), *_pending(document, width), *_warnings(document.warnings, width)]
+    lines = [
+        *_failures(document, width),
+        *_pending(document, width),
+        *_quotas(document.hosts, width),
+        *_orphan_ports(document.hosts, width),
+        *_warnings(document.warnings, width),
+    ]
     if not document.sessions:
         notice = _wrapped(no_sessions(document, configured=configured), width, indent="")
         lines += [(), *notice] if lines else notice
@@ -82,6 +95,38 @@ def _pending(document: Document, width: int | None) -> Iterator[Line]:
         yield from _wrapped(f"{fold(names)}: not read yet", width, Style.QUIET)
 
 
+def _quotas(hosts: Iterable[HostEntry], width: int | None) -> Iterator[Line]:
+    """Limits that are reached, or nearly so, and have not been reset since."""
+    nearly_used = [
+        (_quota(limit), limit.reached, host.name)
+        for host in hosts
+        for limit in host.rate_limits
+        if (limit.reached or limit.used_percent >= NEARLY_USED_PERCENT) and limit.resets_in_s != 0
+    ]
+    for same in _groups(nearly_used, lambda quota: quota[:2]):
+        what, reached, _ = same[0]
+        style = Style.FAILED if reached else None
+        yield from _wrapped(f"{fold(dict.fromkeys(name for *_, name in same))}: quota: {what}", width, style)
+
+
+def _quota(limit: RateLimitEntry) -> str:
+    what = limit.tool if limit.limit_id in ("", limit.tool) else f"{limit.tool} {limit.limit_id}"
+    used = "used up" if limit.reached else f"{units.percent(limit.used_percent)} used"
+    resets = f", resets in {units.age(limit.resets_in_s)}" if limit.resets_in_s is not None else ""
+    return f"{what} {units.age(limit.window_minutes * 60)} window {used}{resets}"
+
+
+def _orphan_ports(hosts: Iterable[HostEntry], width: int | None) -> Iterator[Line]:
+    for host in hosts:
+        if host.orphan_ports:
+            ports = ", ".join(map(_orphan_port, host.orphan_ports))
+            yield from _wrapped(f"{host.name}: ports still open, session gone: {ports}", width)
+
+
+def _orphan_port(orphan: OrphanPortEntry) -> str:
+    return f"{orphan.port} ({orphan.name + ', ' if orphan.name else ''}pid {orphan.pid})"
+
+
 def _warnings(warnings: Iterable[WarningEntry], width: int | None) -> Iterator[Line]:
     for same in _groups(warnings, lambda w: (w.kind, _general(w.message, w.host), w.host is None)):
         who = f"{fold(w.host for w in same if w.host)}: " if same[0].host else ""
@@ -116,7 +161,7 @@ def no_sessions(document: Document, *, configured: bool) -> str:
 def summary(document: Document) -> str:
     """One line: how many hosts are how, and how many sessions.
 
-    `3 hosts up, 4 down; 12 sessions: 1 waiting, 5 working, 6 idle`
+    `3 hosts up, 4 down; 12 sessions: 1 waiting, 5 working (1 stuck), 6 idle`
     """
     if not document.hosts:
         return "no hosts"
@@ -124,7 +169,9 @@ def summary(document: Document) -> str:
     (number, word), *others = [(links[link], word) for link, word in _LINKS.items() if links[link]]
     hosts = ", ".join([f"{_plural(number, 'host')} {word}", *(f"{n} {word}" for n, word in others)])
     states = Counter(session.state for session in document.sessions)
-    by_state = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
+    stuck = sum(session.detail == "stuck" for session in document.sessions)
+    words = {state: state for state in STATES} | ({"working": f"working ({stuck} stuck)"} if stuck else {})
+    by_state = ", ".join(f"{states[state]} {words[state]}" for state in STATES if states[state])
     if by_state:
         return f"{hosts}; {_plural(states.total(), 'session')}: {by_state}"
     if all(host.session_count is None for host in document.hosts):

@@ -2,18 +2,22 @@
 
 Sessions stand in groups: a root session, then its subagents below it, at any depth. Groups that need a person
 come first. Nothing is dropped: a subagent whose root is not there stands on its own, a cycle of parents is cut.
+
+A fleet may have ten thousand sessions, and each view makes all rows anew: what runs once a session is short.
 """
 
 import enum
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 
 import msgspec
 from msgspec.structs import replace
 
 from fleet.model import Fleet, HostState, Link, Reading
-from fleet_agent.wire import CONFIDENCES, DETAILS, EVIDENCE, STATES, Session, known
+from fleet_agent.wire import CONFIDENCES, DETAILS, EVIDENCE, STATES, USAGE_CONFIDENCES, Session, known
 
 END_OF_TIME_AT = 253_402_300_800.0  # the year 10000: RFC 3339 has four digits; a clock past it is no clock
 
@@ -22,47 +26,53 @@ class Urgency(enum.IntEnum):
     """What groups are ordered by first."""
 
     WAITING = 0  # a person must act, in mid-turn; longest first
-    FAILED = 1  # its turn or its process failed; newest first
-    WORKING = 2  # longest first
-    IDLE = 3  # newest first
-    UNKNOWN = 4
-    ENDED = 5
+    STUCK = 1  # in a turn in which nothing moves: a person should look; longest first
+    FAILED = 2  # its turn or its process failed; newest first
+    WORKING = 3  # longest first
+    IDLE = 4  # newest first
+    UNKNOWN = 5
+    ENDED = 6
 
 
-_LONGEST_FIRST = (Urgency.WAITING, Urgency.WORKING)
-_URGENCY = {
+_LONGEST_FIRST = frozenset((Urgency.WAITING, Urgency.STUCK, Urgency.WORKING))
+_OF_DETAIL = {"stuck": Urgency.STUCK, "failed": Urgency.FAILED, "crashed": Urgency.FAILED}
+_OF_STATE = {
     "waiting": Urgency.WAITING,
     "working": Urgency.WORKING,
     "idle": Urgency.IDLE,
     "ended": Urgency.ENDED,
 }
 
+_KNOWN_STATES = frozenset((state, detail) for state in STATES for detail in (None, *DETAILS[state]))
+_KNOWN_EVIDENCE = frozenset((None, *EVIDENCE))
+_KNOWN_CONFIDENCES = frozenset(CONFIDENCES)
+_KNOWN_USAGE_CONFIDENCES = frozenset((None, *USAGE_CONFIDENCES))
 
-class Row(msgspec.Struct, frozen=True):
+
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One session of one host.
 
-    `session` is as the host sent it, but for words that this version does not know: they are "unknown". `root`
-    is the key of its group's root session and `depth` how far below that this one is. `stale`: the host cannot
-    be read now, this is its last good reading. Ages are seconds by the host's own clock up to the reading, by
-    our monotonic clock from there on; never negative, None when not known. `age_s` is the time in its state.
+    `key` is `host:id`, unique but for hosts that say one id twice. `session` is as the host sent it, but for
+    words that this version does not know: they are "unknown". `root` is the key of its group's root session and
+    `depth` how far below that this one is. `stale`: the host cannot be read now, this is its last good reading.
+    `clock_at` is what the host's own clock shows now, None where it has none. Ages are seconds by that clock,
+    never negative, None when not known. `age_s` is the time in its state.
     """
 
     host: str
+    key: str
     session: Session
     root: str
     depth: int
     stale: bool
     urgency: Urgency
+    clock_at: float | None
     age_s: float | None
     activity_age_s: float | None
 
-    @property
-    def key(self) -> str:
-        """`host:id`, unique but for hosts that say one id twice."""
-        return f"{self.host}:{self.session.id}"
-
 
 _Rank = tuple[int, bool, float, int, int]
+_Group = tuple[_Rank, list[Row]]
 
 
 def rows(fleet: Fleet, now_mono_s: float) -> tuple[Row, ...]:
@@ -71,12 +81,13 @@ def rows(fleet: Fleet, now_mono_s: float) -> tuple[Row, ...]:
     A session of a machine that was read under two names is one row, under the first name that is up.
     """
     listed = _listed(fleet)
-    groups: list[tuple[_Rank, list[Row]]] = []
+    groups: list[_Group] = []
     for place, host in enumerate(fleet.hosts.values()):
         if host.reading:
-            flat = [_row(host, host.reading, s, now_mono_s) for s in listed[host.name]]
+            flat = _rows_of(host, listed[host.name], clock_at(host.reading, now_mono_s))
             groups += _groups(flat, [_rank(row, place, i) for i, row in enumerate(flat)])
-    return tuple(row for _, group in sorted(groups, key=itemgetter(0)) for row in group)
+    groups.sort(key=itemgetter(0))
+    return tuple(chain.from_iterable(map(itemgetter(1), groups)))
 
 
 def machine(reading: Reading) -> tuple[str, str] | None:
@@ -85,11 +96,27 @@ def machine(reading: Reading) -> tuple[str, str] | None:
     return (hello.host_id, hello.boot_id) if hello.host_id and hello.boot_id else None
 
 
-def age_s(at: float | None, reading: Reading, now_mono_s: float) -> float | None:
-    """Seconds since `at`, a time of the host's clock. The two clocks are never compared."""
-    if at is None or not _is_time(at) or not _is_time(reading.snapshot.now):
+def clock_at(reading: Reading, now_mono_s: float) -> float | None:
+    """What the host's clock shows now: its own time of the reading, and ours since then. None if it is absurd.
+
+    The two clocks are never compared: one that is off by a day has passed as many seconds as ours.
+    """
+    now_at = reading.snapshot.now
+    return now_at + now_mono_s - reading.arrived_mono_s if 0 < now_at < END_OF_TIME_AT else None
+
+
+def age_s(at: float | None, clock_at: float | None) -> float | None:
+    """Seconds since `at`, both by the host's clock; never negative."""
+    if at is None or clock_at is None or not 0 < at < END_OF_TIME_AT:
         return None
-    return max(0.0, reading.snapshot.now - at + now_mono_s - reading.arrived_mono_s)
+    return clock_at - at if clock_at > at else 0.0
+
+
+def remaining_s(at: float | None, clock_at: float | None) -> float | None:
+    """Seconds until `at`, both by the host's clock; 0 once it has passed."""
+    if at is None or clock_at is None or not 0 < at < END_OF_TIME_AT:
+        return None
+    return at - clock_at if at > clock_at else 0.0
 
 
 def context_percent(session: Session) -> float | None:
@@ -98,22 +125,24 @@ def context_percent(session: Session) -> float | None:
     return 100 * used / window if used is not None and window and window > 0 else None
 
 
-def _is_time(at: float) -> bool:
-    return 0 < at < END_OF_TIME_AT
+def row_of(host: HostState, session: Session, now_mono_s: float) -> Row:
+    """The row of one session of a host that was read, as if it stood alone."""
+    assert host.reading is not None
+    return _rows_of(host, (session,), clock_at(host.reading, now_mono_s))[0]
 
 
-def _listed(fleet: Fleet) -> dict[str, list[Session]]:
+def _listed(fleet: Fleet) -> dict[str, Sequence[Session]]:
     """Host -> the sessions to list under it."""
+    read = [host for host in fleet.hosts.values() if host.reading]
+    listed: dict[str, Sequence[Session]] = {h.name: h.reading.snapshot.sessions for h in read if h.reading}
+    machines = {h.name: machine(h.reading) for h in read if h.reading}
+    names = Counter(machines.values())
+    shared = sorted((h for h in read if machines[h.name] and names[machines[h.name]] > 1), key=_is_stale)
     owners: dict[tuple[object, str, str], str] = {}
-    listed: dict[str, list[Session]] = {}
-    for host in sorted(fleet.hosts.values(), key=_is_stale):
-        if host.reading:
-            where = machine(host.reading) or host.name
-            listed[host.name] = [
-                s
-                for s in host.reading.snapshot.sessions
-                if owners.setdefault((where, s.tool, s.id), host.name) == host.name
-            ]
+    for name in (host.name for host in shared):
+        listed[name] = [
+            s for s in listed[name] if owners.setdefault((machines[name], s.tool, s.id), name) == name
+        ]
     return listed
 
 
@@ -121,37 +150,46 @@ def _is_stale(host: HostState) -> bool:
     return host.link is Link.STALE
 
 
-def _row(host: HostState, reading: Reading, session: Session, now_mono_s: float) -> Row:
-    """The row of a session as if it stood alone."""
-    session = _folded(session)
-    return Row(
-        host=host.name,
-        session=session,
-        root=f"{host.name}:{session.id}",
-        depth=0,
-        stale=_is_stale(host),
-        urgency=_urgency(session),
-        age_s=age_s(session.since_at, reading, now_mono_s),
-        activity_age_s=age_s(session.last_activity_at, reading, now_mono_s),
-    )
+def _rows_of(host: HostState, sessions: Iterable[Session], clock_at: float | None) -> list[Row]:
+    """The rows of one host, each as if its session stood alone."""
+    name, stale = host.name, _is_stale(host)
+    found = []
+    for session in map(_folded, sessions):
+        key = f"{name}:{session.id}"
+        how_urgent = urgency(session.state, session.detail)
+        age, activity_age = age_s(session.since_at, clock_at), age_s(session.last_activity_at, clock_at)
+        # By position: with names it would cost twice as much.
+        found.append(Row(name, key, session, key, 0, stale, how_urgent, clock_at, age, activity_age))
+    return found
 
 
 def _folded(session: Session) -> Session:
     """`session` with the words of a newer agent as "unknown"."""
-    state = known(session.state, STATES)
-    detail = known(session.detail, DETAILS[state]) if session.detail and DETAILS[state] else None
-    evidence = known(session.evidence, EVIDENCE) if session.evidence else None
-    confidence = known(session.confidence, CONFIDENCES)
-    before = (session.state, session.detail, session.evidence, session.confidence)
-    if (state, detail, evidence, confidence) == before:
+    if (
+        (session.state, session.detail) in _KNOWN_STATES
+        and session.confidence in _KNOWN_CONFIDENCES
+        and session.evidence in _KNOWN_EVIDENCE
+        and session.usage_confidence in _KNOWN_USAGE_CONFIDENCES
+    ):
         return session
-    return replace(session, state=state, detail=detail, evidence=evidence, confidence=confidence)
+    state = known(session.state, STATES)
+    return replace(
+        session,
+        state=state,
+        detail=known(session.detail, DETAILS[state]) if session.detail and DETAILS[state] else None,
+        evidence=known(session.evidence, EVIDENCE) if session.evidence else None,
+        confidence=known(session.confidence, CONFIDENCES),
+        usage_confidence=known(session.usage_confidence, USAGE_CONFIDENCES)
+        if session.usage_confidence
+        else None,
+    )
 
 
-def _urgency(session: Session) -> Urgency:
-    if session.detail in ("failed", "crashed"):
-        return Urgency.FAILED
-    return _URGENCY.get(session.state, Urgency.UNKNOWN)
+def urgency(state: str, detail: str | None) -> Urgency:
+    """How much a session in this state needs a person."""
+    if detail is not None and detail in _OF_DETAIL:
+        return _OF_DETAIL[detail]
+    return _OF_STATE.get(state, Urgency.UNKNOWN)
 
 
 def _rank(row: Row, place: int, position: int) -> _Rank:
@@ -169,39 +207,62 @@ def parents(sessions: Sequence[Session]) -> list[int | None]:
 
     That is its parent, or its root where the parent is not there. A cycle is cut at one of its members.
     """
-    index: dict[str | None, int] = {}
+    above: list[int | None] = [None] * len(sessions)
+    named = [i for i, s in enumerate(sessions) if s.parent_id or (s.root_id and s.root_id != s.id)]
+    if not named:
+        return above
+    index: dict[str, int] = {}
     for i, session in enumerate(sessions):
         index.setdefault(session.id, i)
-    above = [
-        next((index[x] for x in (s.parent_id, s.root_id) if x in index and index[x] != i), None)
-        for i, s in enumerate(sessions)
-    ]
+    for i in named:
+        above[i] = _above(i, sessions[i], index)
     settled: set[int] = set()
-    for start in range(len(sessions)):
-        path: dict[int, None] = {}
-        node: int | None = start
-        while node is not None and node not in settled and node not in path:
-            path[node] = None
-            node = above[node]
-        if node is not None and node in path:
-            above[node] = None
-        settled.update(path)
+    for start in named:
+        _cut(start, above, settled)
     return above
 
 
-def _groups(flat: Sequence[Row], ranks: Sequence[_Rank]) -> list[tuple[_Rank, list[Row]]]:
-    """One group for each root of a host: parents before children, siblings by rank; with its best rank."""
-    children: dict[int | None, list[int]] = {}
+def _above(i: int, session: Session, index: Mapping[str, int]) -> int | None:
+    for named in (session.parent_id, session.root_id):
+        if named is not None and index.get(named, i) != i:
+            return index[named]
+    return None
+
+
+def _cut(start: int, above: list[int | None], settled: set[int]) -> None:
+    """Go up from `start`; where that leads back to a session on the way, make that one a root."""
+    path: dict[int, None] = {}
+    node: int | None = start
+    while node is not None and node not in settled and node not in path:
+        path[node] = None
+        node = above[node]
+    if node is not None and node in path:
+        above[node] = None
+    settled.update(path)
+
+
+def _groups(flat: Sequence[Row], ranks: Sequence[_Rank]) -> list[_Group]:
+    """One group for each root of a host, with the rank of its most urgent member."""
     above = parents([row.session for row in flat])
-    for i in sorted(range(len(flat)), key=ranks.__getitem__):
-        children.setdefault(above[i], []).append(i)
-    groups = []
-    for root in children.get(None, []):
-        group, best, stack = [], ranks[root], [(root, 0)]
-        while stack:
-            i, depth = stack.pop()
-            group.append(replace(flat[i], root=flat[root].root, depth=depth) if depth else flat[i])
-            best = min(best, ranks[i])
-            stack.extend((child, depth + 1) for child in reversed(children.get(i, [])))
-        groups.append((best, group))
-    return groups
+    children: dict[int, list[int]] = {}
+    below = [(ranks[i], i, up) for i, up in enumerate(above) if up is not None]
+    for _, i, up in sorted(below):
+        children.setdefault(up, []).append(i)
+    return [
+        _group(i, flat, ranks, children) if i in children else (ranks[i], [flat[i]])
+        for i, up in enumerate(above)
+        if up is None
+    ]
+
+
+def _group(
+    root: int, flat: Sequence[Row], ranks: Sequence[_Rank], children: Mapping[int, Sequence[int]]
+) -> _Group:
+    """Parents before children, siblings by rank."""
+    group, best, stack = [], ranks[root], [(root, 0)]
+    while stack:
+        i, depth = stack.pop()
+        group.append(replace(flat[i], root=flat[root].key, depth=depth) if depth else flat[i])
+        best = min(best, ranks[i])
+        stack.extend((child, depth + 1) for child in reversed(children.get(i, ())))
+    return best, group

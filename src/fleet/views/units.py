@@ -1,10 +1,14 @@
 """Numbers and times as people and programs read them. Pure; None, "not known", stays None or becomes "-"."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from fleet.views.rows import END_OF_TIME_AT
 
 UNKNOWN = "-"
+_LAST_AT = END_OF_TIME_AT - 1
+_SECONDS = tuple(f"{second:02}." for second in range(60))
+_MILLISECONDS = tuple(f"{ms:03}Z" for ms in range(1000))
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _MOST_AGE_S = 100_000 * 86_400.0
 _MAGNITUDES = "kMGTPE"  # 64-bit counts end within E
@@ -16,14 +20,25 @@ def rfc3339(at: float | None) -> str | None:
     >>> rfc3339(1.5)
     '1970-01-01T00:00:01.500Z'
     """
-    if at is None or not 0 < at < END_OF_TIME_AT - 1:
+    if at is None or not 0 < at < _LAST_AT:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    ms = round(at * 1000)
+    return _minute(ms // 60_000) + _SECONDS[ms // 1000 % 60] + _MILLISECONDS[ms % 1000]
+
+
+def epoch(text: str | None) -> float | None:
+    """The inverse of `rfc3339`."""
+    return datetime.fromisoformat(text).timestamp() if text else None
+
+
+@lru_cache(maxsize=4096)  # many times of a fleet fall into few minutes, and calendars are dear
+def _minute(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat()[: len("1970-01-01T00:00:")]
 
 
 def seconds(value: float | None) -> float | None:
     """Seconds to the millisecond: more digits are noise."""
-    return None if value is None else round(value, 3)
+    return None if value is None else round(value * 1000) / 1000
 
 
 def age(value_s: float | None) -> str:

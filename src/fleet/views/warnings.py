@@ -2,27 +2,13 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from fleet.hosts import fold
 from fleet.model import Fleet, HostState, Reading
+from fleet.views.entries import WarningEntry
 from fleet.views.rows import machine
 from fleet.views.units import age
 
 SKEW_WARNING_S = 60.0  # below it, a clock that is off confuses nobody
-
-
-class WarningEntry(msgspec.Struct, frozen=True):
-    """Something to know about a reading that did not fail. `host` is null where it is about several.
-
-    `kind`: incomplete (sessions may exist that the agent may not see), permission, unreadable, oversize, limit,
-    internal (what the agent could not read), note (oddities of the transfer), clock (the host's is off; ages
-    are right all the same), same_machine. Take a kind that you do not know as note.
-    """
-
-    host: str | None
-    kind: str
-    message: str
 
 
 def warnings(fleet: Fleet) -> tuple[WarningEntry, ...]:

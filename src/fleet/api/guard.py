@@ -1,0 +1,86 @@
+"""Who may ask over TCP: whoever shows the token, and means this daemon.
+
+The Unix socket needs none of it: the file system keeps others out. Over TCP any page in a browser can reach a
+loopback port, by DNS rebinding too; so the Host header must be one of ours, and the token must be there.
+"""
+
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Collection
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_OPEN = ("/healthz", "/readyz")  # say nothing about the fleet
+_TOKEN_BYTES = 32
+
+
+class Guard:
+    """ASGI middleware. `hosts` are the Host headers that are ours, with port.
+
+    None: it listens on every address, behind any port that is mapped to it. Then any address will do, but no
+    name: a name is what DNS rebinding needs.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str] | None) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request: on to the application, or refused."""
+        if scope["type"] != "http" or (refusal := self._refusal(Headers(scope=scope), scope["path"])) is None:
+            await self._app(scope, receive, send)
+            return
+        status, message, hint = refusal
+        body = {"error": {"kind": "forbidden", "message": message, "hint": hint}}
+        headers = {"www-authenticate": "Bearer"} if status == 401 else None
+        await JSONResponse(body, status, headers)(scope, receive, send)
+
+    def _refusal(self, headers: Headers, path: str) -> tuple[int, str, str] | None:
+        if not self._is_ours(headers.get("host", "").lower()):
+            ours = "an address" if self._hosts is None else ", ".join(sorted(self._hosts))
+            return 403, "the Host header is not one of this daemon's", f"call it by {ours}"
+        if path in _OPEN:
+            return None
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            return (
+                401,
+                "no token, or a wrong one",
+                "send `Authorization: Bearer TOKEN`",
+            )
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        return _is_address(host) if self._hosts is None else host in self._hosts
+
+
+def _is_address(host: str) -> bool:
+    """Whether a Host header names an IP address, or localhost."""
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def token(path: Path) -> str:
+    """The token in this file, made if it is not there; only its owner may read it. Raises `OSError`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        found = path.read_text("ascii").strip()
+        if len(found) >= _TOKEN_BYTES:
+            return found
+    except FileNotFoundError:
+        pass
+    made = secrets.token_urlsafe(_TOKEN_BYTES)
+    path.touch(mode=0o600)
+    path.write_text(made + "\n", "ascii")
+    return made

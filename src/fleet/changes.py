@@ -1,0 +1,83 @@
+"""What changed between two states of the fleet. Pure.
+
+A session changed when more than its numbers did: CPU, memory and sizes move at every reading, and whoever wants
+them reads them at that time.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from fleet.model import Fleet, HostState
+from fleet_agent.wire import Session
+
+VOLATILE = ("cpu_percent", "rss_bytes", "transcript_bytes", "grown_bytes", "children", "child_count")
+_LASTING = tuple(name for name in Session.__struct_fields__ if name not in VOLATILE)
+
+Key = tuple[str, str]  # tool and id
+
+
+class HostChanged(msgspec.Struct, frozen=True):
+    """A host's link or error is another. `state` None: it is followed no more."""
+
+    host: str
+    state: HostState | None
+
+
+class SessionChanged(msgspec.Struct, frozen=True):
+    """A session is new, or something about it is. `host` is the state it was read with."""
+
+    host: HostState
+    session: Session
+    is_new: bool
+
+
+class SessionGone(msgspec.Struct, frozen=True):
+    """A session is listed no more: it ended more than ten minutes ago, or its host is followed no more."""
+
+    host: str
+    session: Session
+
+
+Change = HostChanged | SessionChanged | SessionGone
+
+
+def changes(before: Fleet, after: Fleet, names: Iterable[str]) -> list[Change]:
+    """What is different for these hosts: first the hosts, then the sessions."""
+    pairs = [(name, before.hosts.get(name), after.hosts.get(name)) for name in names]
+    hosts = [HostChanged(name, new) for name, old, new in pairs if _is_other_host(old, new)]
+    return [*hosts, *(change for name, old, new in pairs for change in _of_sessions(name, old, new))]
+
+
+def _is_other_host(old: HostState | None, new: HostState | None) -> bool:
+    if old is None or new is None:
+        return old is not new
+    return (old.link, old.error) != (new.link, new.error)  # one more failed attempt is nothing new
+
+
+def _of_sessions(name: str, old: HostState | None, new: HostState | None) -> Iterable[Change]:
+    was, now = _sessions(old), _sessions(new)
+    if was is now:
+        return
+    earlier, later = _by_key(was), _by_key(now)
+    if new is not None:
+        for key, session in later.items():
+            known = earlier.get(key)
+            if known is None or _is_other(known, session):
+                yield SessionChanged(new, session, known is None)
+    for key in earlier.keys() - later.keys():
+        yield SessionGone(name, earlier[key])
+
+
+def _sessions(state: HostState | None) -> tuple[Session, ...]:
+    return state.reading.snapshot.sessions if state and state.reading else ()
+
+
+def _by_key(sessions: tuple[Session, ...]) -> Mapping[Key, Session]:
+    return {(session.tool, session.id): session for session in sessions}
+
+
+def _is_other(known: Session, session: Session) -> bool:
+    if known == session:
+        return False
+    return any(getattr(known, name) != getattr(session, name) for name in _LASTING)

@@ -1,0 +1,53 @@
+"""Where fleet's files are: XDG directories, on macOS too, or what systemd gives. Nothing is created here."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_MAX_SOCKET_BYTES = 103  # sun_path is 108 bytes on Linux and 104 on macOS, with a NUL
+
+
+def config_file(environ: Mapping[str, str]) -> Path | None:
+    """The hosts.toml that is in force, or None. One that `$FLEET_CONFIG` names need not exist."""
+    if named := environ.get("FLEET_CONFIG"):
+        return Path(named).expanduser()
+    base = environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    candidates = (Path(base) / "fleet" / "hosts.toml", Path("/etc/fleet/hosts.toml"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """What outlives a boot: the token."""
+    if given := environ.get("STATE_DIRECTORY"):  # systemd.exec(5); of several the first
+        return Path(given.split(":")[0])
+    return Path(environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()) / "fleet"
+
+
+def runtime_directory(environ: Mapping[str, str]) -> Path:
+    """What ends with the boot: the daemon's socket and lock. `$FLEET_RUNTIME_DIR` names another one."""
+    if given := environ.get("FLEET_RUNTIME_DIR"):
+        return Path(given).expanduser()
+    if given := environ.get("RUNTIME_DIRECTORY"):
+        return Path(given.split(":")[0])
+    base = environ.get("XDG_RUNTIME_DIR")
+    return Path(base) / "fleet" if base and Path(base).is_dir() else state_directory(environ) / "run"
+
+
+def socket_path(environ: Mapping[str, str]) -> Path:
+    """The daemon's socket."""
+    return runtime_directory(environ) / "fleet.sock"
+
+
+def lock_path(environ: Mapping[str, str]) -> Path:
+    """Held by the one daemon of this runtime directory."""
+    return runtime_directory(environ) / "daemon.lock"
+
+
+def token_path(environ: Mapping[str, str]) -> Path:
+    """What a client of `--listen` has to show."""
+    return state_directory(environ) / "token"
+
+
+def fits_a_socket(path: Path) -> bool:
+    """Whether the system takes so long a path for a socket."""
+    return len(os.fsencode(path)) <= _MAX_SOCKET_BYTES

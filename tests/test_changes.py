@@ -1,0 +1,97 @@
+"""fleet.changes: what is different between two states."""
+
+import msgspec
+
+from fleet.changes import HostChanged, SessionChanged, SessionGone, changes
+from fleet.errors import ErrorKind, HostError, Phase
+from fleet.model import Fleet, HostFailed, HostRead, HostSlow, Reading, apply, choose, empty
+from fleet_agent.wire import Child, Hello, Session, Snapshot
+
+ERROR = HostError(ErrorKind.TIMEOUT, Phase.CONNECT, "no answer", "look")
+ONE = Session(tool="codex", id="one", state="working", detail="tool")
+TWO = Session(tool="codex", id="two", state="idle")
+
+
+def read(fleet: Fleet, *sessions: Session, host: str = "a") -> Fleet:
+    reading = Reading(Hello(schema=1), Snapshot(1, 10.0, sessions), 1.0, 1.0, 0.1)
+    return apply(fleet, HostRead(host, reading))
+
+
+def different(before: Fleet, after: Fleet, *names: str) -> list[object]:
+    return list(changes(before, after, names or ("a",)))
+
+
+def test_a_host_that_is_read_for_the_first_time() -> None:
+    """First the host, then each of its sessions, all of them new."""
+    after = read(empty(["a"]), ONE, TWO)
+    state = after.hosts["a"]
+    assert different(empty(["a"]), after) == [
+        HostChanged("a", state),
+        SessionChanged(state, ONE, is_new=True),
+        SessionChanged(state, TWO, is_new=True),
+    ]
+
+
+def test_nothing_but_time_has_passed() -> None:
+    """A reading that says the same is no change, even if it is another object."""
+    before = read(empty(["a"]), ONE)
+    assert different(before, read(before, ONE)) == []
+    assert different(before, read(before, msgspec.structs.replace(ONE))) == []
+
+
+def test_numbers_that_move_at_every_reading_are_no_change() -> None:
+    """CPU, memory, sizes and children come and go; who is told of each would be told of nothing else."""
+    before = read(empty(["a"]), ONE)
+    busy = msgspec.structs.replace(
+        ONE,
+        cpu_percent=99.0,
+        rss_bytes=5,
+        transcript_bytes=9,
+        grown_bytes=9,
+        children=(Child(5),),
+        child_count=1,
+    )
+    assert different(before, read(before, busy)) == []
+
+
+def test_a_session_changes_and_another_goes() -> None:
+    """Each change once, with the session as it is now; one that is gone with what was known last."""
+    before = read(empty(["a"]), ONE, TWO)
+    idle = msgspec.structs.replace(ONE, state="idle", detail="turn_done")
+    after = read(before, idle)
+    assert different(before, after) == [
+        SessionChanged(after.hosts["a"], idle, is_new=False),
+        SessionGone("a", TWO),
+    ]
+
+
+def test_a_host_that_fails_keeps_its_sessions() -> None:
+    """That it cannot be read now is a change of the host, and of no session."""
+    before = read(empty(["a"]), ONE)
+    slow = apply(before, HostSlow("a", 5.0))
+    stale = apply(slow, HostFailed("a", ERROR, 6.0))
+    assert different(before, slow) == [HostChanged("a", slow.hosts["a"])]
+    assert different(slow, stale) == [HostChanged("a", stale.hosts["a"])]
+
+
+def test_one_more_failed_attempt_is_no_change() -> None:
+    """A host that is down for a day would tell of it a thousand times."""
+    before = apply(empty(["a"]), HostFailed("a", ERROR, 5.0))
+    assert different(before, apply(before, HostFailed("a", ERROR, 6.0))) == []
+
+
+def test_a_host_that_is_followed_no_more() -> None:
+    """It and its sessions are gone; a host that is new is there."""
+    before = read(empty(["a"]), ONE)
+    after = choose(before, ["b"], kept=set())
+    assert different(before, after, "a", "b") == [
+        HostChanged("a", None),
+        HostChanged("b", after.hosts["b"]),
+        SessionGone("a", ONE),
+    ]
+
+
+def test_only_the_named_hosts_are_looked_at() -> None:
+    """Ten thousand hosts cost nothing when one of them said something."""
+    before = read(empty(["a", "b"]), ONE)
+    assert different(before, read(before, TWO, host="b"), "a") == []

@@ -1,0 +1,43 @@
+"""fleet.paths: where files are."""
+
+from pathlib import Path
+
+from fleet import paths
+
+
+def test_the_runtime_directory(tmp_path: Path) -> None:
+    """FLEET_RUNTIME_DIR, else systemd's, else XDG's if it exists, else below the state directory."""
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    assert paths.runtime_directory(environ) == tmp_path / "state/fleet/run"
+    environ["XDG_RUNTIME_DIR"] = str(tmp_path / "gone")
+    assert paths.runtime_directory(environ) == tmp_path / "state/fleet/run"
+    environ["XDG_RUNTIME_DIR"] = str(tmp_path)
+    assert paths.runtime_directory(environ) == tmp_path / "fleet"
+    environ["RUNTIME_DIRECTORY"] = "/run/a:/run/b"
+    assert paths.runtime_directory(environ) == Path("/run/a")
+    environ["FLEET_RUNTIME_DIR"] = "/mine"
+    assert paths.socket_path(environ) == Path("/mine/fleet.sock")
+    assert paths.lock_path(environ) == Path("/mine/daemon.lock")
+
+
+def test_the_state_directory(tmp_path: Path) -> None:
+    """systemd's, else XDG's."""
+    assert paths.token_path({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "fleet/token"
+    assert paths.token_path({"STATE_DIRECTORY": "/var/lib/fleet"}) == Path("/var/lib/fleet/token")
+
+
+def test_the_configuration_in_force(tmp_path: Path) -> None:
+    """The named one even if it is not there, else the user's, else the machine's, else none."""
+    own = tmp_path / "fleet" / "hosts.toml"
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert paths.config_file(environ) in (None, Path("/etc/fleet/hosts.toml"))
+    own.parent.mkdir()
+    own.touch()
+    assert paths.config_file(environ) == own
+    assert paths.config_file({**environ, "FLEET_CONFIG": "/x.toml"}) == Path("/x.toml")
+
+
+def test_a_socket_has_to_fit() -> None:
+    """sun_path is short; a deep home directory must be an error that says so, not a strange one."""
+    assert paths.fits_a_socket(Path("/run/user/1000/fleet/fleet.sock"))
+    assert not paths.fits_a_socket(Path("/" + "x" * 103))
