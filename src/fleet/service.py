@@ -17,7 +17,7 @@ from fleet.streams import Streams
 from fleet.views.notices import notices
 
 
-LAGS = 1200  # measurements of the loop's delay that are kept: a minute of them
+LAGS = 240  # measurements of the loop's delay that are kept: a minute of them
 
 
 class Service:

@@ -23,7 +23,7 @@ from fleet.errors import ConfigError, DaemonError
 from fleet.service import Service
 
 DRAIN_S = 3.0  # for requests that are being answered; the rest of five seconds is for hosts to be let go
-_LAG_EVERY_S = 0.05
+_LAG_EVERY_S = 0.25
 
 log = logging.getLogger("fleet.daemon")
 
