@@ -8,7 +8,7 @@ or heartbeats only. Clients run on processor 0, sshd and all that it starts on p
   CPU       of the process in the window, microseconds a host and interval, and fleet's ratio to bare asyncssh
   RSS       of the daemon, and for each host what it has more than a daemon with one
   lag p99   of the daemon's event loop
-  event     from the time written into a snapshot on the host to the event at a reader of /v1/events, p50 and p99
+  event     from the time that the host wrote into a snapshot to the event at a reader, p50 and p99
   fresh     POST /v1/refresh of all hosts: wall, and the daemon's CPU a host
   storm     all connections ended at once: until every host is up again
   status    `fleet status --json` over the daemon's socket, CPU as a ratio to `python -c pass`
