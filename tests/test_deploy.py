@@ -164,7 +164,7 @@ def test_the_container_is_made_of_pinned_parts() -> None:
 def exported() -> set[str]:
     """The names of the metrics that the daemon has, of a fleet that has everything."""
     streams = SimpleNamespace(fleet=states.everything())
-    service = SimpleNamespace(streams=streams, started_at=states.NOW_AT, loop_lag_s=0.0)
+    service = SimpleNamespace(streams=streams, started_at=states.NOW_AT, lag_s=lambda _share: 0.0)
     text = metrics.exposition(cast(Service, service), states.NOW_MONO_S).decode()
     return set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 

@@ -16,7 +16,6 @@ from fleet.model import Fleet
 from fleet.streams import Streams
 from fleet.views.notices import notices
 
-
 LAGS = 240  # measurements of the loop's delay that are kept: a minute of them
 
 

@@ -24,11 +24,16 @@ from fleet.transport.deadlines import Deadlines
 from fleet_agent.wire import Heartbeat, Refresh, Snapshot
 
 PUBLISH_AFTER_S = 0.02  # what arrives together becomes visible together: readers see it within 0.1 s
+LOGINS_AT_ONCE = 32  # half of what a one-shot reading takes: open streams must be served meanwhile
 STARTS_PER_S = 150  # of connections: 500 hosts that come back at once then delay no frame by more than 5 ms
 SWEEP_S = 0.5
 # Of silence, in intervals and seconds beside them. An agent sends a frame each interval; a busy one is late.
 SLOW_AFTER = (1.5, 1.0)
 DEAD_AFTER = (3.0, 5.0)
+# Of what breaks no rule by itself, and costs a processor without end. An agent sends a frame each 0.2 s at the
+# most, and one more for each time that it is asked.
+FLOOD_FRAMES_A_SWEEP = 200
+FLOOD_STDERR_BYTES_A_SWEEP = 1 << 20
 
 _REFRESH = msgspec.json.encode(Refresh()) + b"\n"
 
@@ -48,7 +53,7 @@ class Streams:
         self.fleet: Fleet = model.empty(())
         self._interval_s = interval_s
         self._observe = observe
-        self._transport = Transport()
+        self._transport = Transport(LOGINS_AT_ONCE)
         self._pace = Pace(STARTS_PER_S)
         self._streams: dict[str, _Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -177,6 +182,8 @@ class _Stream:
         self._record = record
         self._channel: AgentChannel | None = None  # while frames are read from it
         self._frame_s = 0.0  # when the last one came
+        self._frames = 0  # since the last sweep
+        self._stderr_bytes = 0  # of the channel, at the last sweep
         self._slow = False
         self._failures = 0
         self._asking: list[asyncio.Future[None]] = []
@@ -206,9 +213,14 @@ class _Stream:
         self._asking.clear()
 
     def sweep(self, now_s: float) -> None:
-        """Note silence: first the host is slow, then its stream is given up."""
+        """Note silence: first the host is slow, then its stream is given up. A flood ends it at once."""
         if self._channel is None:
             return
+        if self._is_flooding(self._channel):
+            message = f"{self._frames} frames and {self._channel.stderr_bytes >> 10} KiB of stderr came at once"
+            hint = "that host's agent is broken, or another program writes to its output: see `agent_command`"
+            self._channel.give_up(HostFailure(ErrorKind.BAD_OUTPUT, Phase.IDLE, message, hint))
+        self._frames, self._stderr_bytes = 0, self._channel.stderr_bytes
         silent_s = now_s - self._frame_s
         if silent_s >= (dead_s := self._limit_s(DEAD_AFTER)):
             message = f"no frame came within {dead_s:g} s"
@@ -217,6 +229,10 @@ class _Stream:
         elif silent_s >= self._limit_s(SLOW_AFTER) and not self._slow:
             self._slow = True
             self._record(self, HostSlow(self.spec.name, time.time()))
+
+    def _is_flooding(self, channel: AgentChannel) -> bool:
+        stderr_bytes = channel.stderr_bytes - self._stderr_bytes
+        return self._frames > FLOOD_FRAMES_A_SWEEP or stderr_bytes > FLOOD_STDERR_BYTES_A_SWEEP
 
     def _limit_s(self, after: tuple[float, float]) -> float:
         return after[0] * self._interval_s + after[1]
@@ -250,7 +266,7 @@ class _Stream:
         arguments = stream_arguments(self.spec, self._interval_s)
         async with self._transport.agent(self.spec, arguments, deadlines) as channel:
             latest = await first_reading(channel, deadlines, started_s)
-            self._channel = channel
+            self._channel, self._stderr_bytes = channel, channel.stderr_bytes
             try:
                 self._good(latest)
                 while True:
@@ -266,6 +282,7 @@ class _Stream:
 
     def _good(self, latest: Reading) -> None:
         self._frame_s, self._failures, self._slow = latest.arrived_mono_s, 0, False
+        self._frames += 1
         self._record(self, HostRead(self.spec.name, latest))
 
     def _answer(self) -> None:

@@ -118,13 +118,14 @@ def test_nothing_is_forwarded_whatever_ssh_config_says(
 
 def test_compression_is_never_negotiated(lab: SshFleet, tmp_path: Path) -> None:
     """No decompression bomb, though sshd offers zlib and ssh_config asks for it (PROMISES 2)."""
+    from fleet.transport import LOGINS_AT_ONCE
     from fleet.transport.deadlines import Deadlines
     from fleet.transport.ssh import Dialer
 
     spec = aliased(lab, tmp_path / "config", f"  Compression yes\n  UserKnownHostsFile {lab.known_hosts}\n")
 
     async def negotiated() -> set[str]:
-        async with Dialer() as dialer:
+        async with Dialer(LOGINS_AT_ONCE) as dialer:
             connection = await dialer.connect(spec, Deadlines(spec.timeouts))
             try:
                 return {connection.get_extra_info(f"{side}_compression") for side in ("send", "recv")}
@@ -186,16 +187,10 @@ def test_jump_hosts_share_one_connection(lab: SshFleet) -> None:
     from fleet import config
 
     hosts = config.parse(tables, None).hosts
-    before = _logins(lab, "h0001")
+    before = lab.logins("h0001")
     fleet = read(*(hosts[n] for n in ("h0002", "h0003", "h0004")))
     assert all(state.error is None for state in fleet.hosts.values()), fleet
-    assert _logins(lab, "h0001") - before == 1
-
-
-def _logins(lab: SshFleet, name: str) -> int:
-    index = lab.hosts[name].sshd
-    assert index is not None
-    return Path(lab.sshds[index].log).read_text(errors="replace").count("Accepted publickey")
+    assert lab.logins("h0001") - before == 1
 
 
 def test_a_dead_jump_host_is_named_for_each_host_behind_it(ssh_fleet: Callable[..., SshFleet]) -> None:

@@ -28,10 +28,20 @@ if TYPE_CHECKING:
     from fleet.transport.ssh import Dialer
 
 
-class Transport:
-    """Reaches hosts. One for a fan-out or a daemon: keys, known_hosts and jump connections are shared in it."""
+# A login costs 2-4 ms of CPU and eight round trips: enough at a time to fill a processor over a slow link, few
+# enough that no host waits at its sshd longer than its own deadline, and that a machine which serves many hosts
+# is not asked for all of them at once. clush, too, runs 64.
+LOGINS_AT_ONCE = 64
 
-    def __init__(self) -> None:
+
+class Transport:
+    """Reaches hosts. One for a fan-out or a daemon: keys, known_hosts and jump connections are shared in it.
+
+    `logins_at_once`: so many connections may be on their way from the TCP connection to the end of the login.
+    """
+
+    def __init__(self, logins_at_once: int = LOGINS_AT_ONCE) -> None:
+        self._logins_at_once = logins_at_once
         self._dialer: Dialer | None = None
         self._closing = AsyncExitStack()
 
@@ -63,7 +73,7 @@ class Transport:
             with _no_compiler():
                 from fleet.transport.ssh import Dialer
 
-            self._dialer = await self._closing.enter_async_context(Dialer())
+            self._dialer = await self._closing.enter_async_context(Dialer(self._logins_at_once))
         return self._dialer
 
 

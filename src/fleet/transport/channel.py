@@ -25,6 +25,7 @@ class AgentChannel:
         self.stop: Callable[[], None] = lambda: None  # stop listening to this host now
         self.stream = FrameStream()
         self.phase = Phase.HELLO
+        self.stderr_bytes = 0  # that came in all
         self._frames: deque[Frame] = deque()
         self._stderr = bytearray()
         self._failure: HostFailure | None = None
@@ -46,6 +47,7 @@ class AgentChannel:
 
     def stderr(self, data: bytes) -> None:
         """Error output; only the last of it is kept."""
+        self.stderr_bytes += len(data)
         self._stderr += data
         del self._stderr[:-MAX_STDERR_BYTES]
 

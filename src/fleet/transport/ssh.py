@@ -33,10 +33,6 @@ from fleet.transport.sshconfig import SshConfig
 from fleet.transport.turns import Turn
 
 WINDOW_BYTES = 256 << 10
-# From the TCP connection to the login. It costs 2-4 ms of CPU and eight round trips: enough at a time to fill a
-# processor over a slow link, few enough that no host waits at its sshd longer than its own deadline, and that a
-# machine which serves many hosts is not asked for all of them at once. clush, too, runs 64.
-HANDSHAKES_AT_ONCE = 64
 _SPEAKS_WITHIN_S = 0.5
 _HAPPY_EYEBALLS_S = 0.25  # RFC 8305, Connection Attempt Delay
 
@@ -53,13 +49,13 @@ asyncssh.set_log_level("CRITICAL")  # what it would say of a host holds that hos
 
 
 class Dialer:
-    """Makes connections. Shares keys, known_hosts, jump connections and the gate for handshakes."""
+    """Makes connections. Shares keys, known_hosts, jump connections and the gate for logins."""
 
-    def __init__(self) -> None:
+    def __init__(self, logins_at_once: int) -> None:
         self._credentials = Credentials()
         self._ssh_config = SshConfig()
         self._resolver = Resolver()
-        self._handshakes = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
+        self._logins = asyncio.Semaphore(logins_at_once)
         self._jumps = Jumps(self.connect)
         self._options = _base_options()
 
@@ -92,7 +88,7 @@ class Dialer:
         options = self._prepare(to, client)
         if to.jump is None:
             infos = await self._addresses(to, deadlines)
-            async with Turn(self._handshakes, deadlines) as turn:
+            async with Turn(self._logins, deadlines) as turn:
                 turn.lapse_after(_SPEAKS_WITHIN_S)
                 sock = await self._tcp(to, infos, deadlines)
                 try:
