@@ -1,0 +1,79 @@
+"""What the hooks recorded last of each thread. Reads only, and only what an entry in hooks.json leads to."""
+
+import os
+
+import msgspec
+
+from fleet_agent.files import read_small
+from fleet_agent.tools.codex.hooks.expiry import Asked
+
+MAX_HOOKS_JSON_BYTES = 1 << 20
+_MAX_EVENT_BYTES = 4096
+
+_Stamp = tuple[int, int, int]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One recorded event, as `record` writes it. `at` is epoch seconds of this host's clock."""
+
+    event: str
+    at: float
+    tool: str | None = None
+    turn_id: str | None = None
+
+
+_decode = msgspec.json.Decoder(Event).decode
+
+
+class HookEvents:
+    """The events of all homes. A hooks.json is read again when it has changed."""
+
+    def __init__(self) -> None:
+        self._directories: dict[str, tuple[_Stamp, str | None]] = {}
+
+    def asked(self, home: str, thread_id: str) -> Asked | None:
+        """What the thread asked a person last, as far as its home's hooks tell."""
+        directory = self._directory(home)
+        event = read(f"{directory}/{thread_id}.json") if directory else None
+        return asked(event) if event else None
+
+    def _directory(self, home: str) -> str | None:
+        """Where the hooks of this home record. The file that Codex obeys is the one that tells."""
+        path = f"{home}/hooks.json"
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._directories.get(home)
+        if known is None or known[0] != stamp:
+            known = self._directories[home] = stamp, _recorded_in(path)
+        return known[1]
+
+
+def read(path: str) -> Event | None:
+    """The event in a file; None if there is none that can be read."""
+    try:
+        return _decode(read_small(path, _MAX_EVENT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def asked(event: Event) -> Asked | None:
+    """What is asked of a person with an event. Pure."""
+    if event.event == "PermissionRequest":
+        return Asked("approval", event.at, event.turn_id)
+    if (event.event, event.tool) == ("PreToolUse", "request_user_input"):
+        return Asked("question", event.at, event.turn_id)
+    return None
+
+
+def _recorded_in(path: str) -> str | None:
+    from fleet_agent.tools.codex.hooks import entries  # few homes have a hooks.json, and it imports json
+
+    try:
+        document = msgspec.json.decode(read_small(path, MAX_HOOKS_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    found = next(entries.ours(document), None) if isinstance(document, dict) else None
+    return found.directory if found else None
