@@ -59,6 +59,12 @@ def event(at: float, kind: str, **payload: object) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
+def begun(at: float) -> bytes:
+    """The lines with which a turn begins: a model is asked next."""
+    context = event(at, "x").replace(b'"event_msg"', b'"turn_context"', 1)
+    return event(at, "task_started", turn_id="t") + context
+
+
 def item(at: float, kind: str, **payload: object) -> bytes:
     """One response_item line."""
     return event(at, kind, **payload).replace(b'"event_msg"', b'"response_item"', 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleet_agent.tools.codex.argv import is_codex, kind
+from fleet_agent.tools.codex.argv import is_codex, is_ephemeral, is_terminal, kind, runs_own_server
 
 VENDOR = "/opt/node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl"
 
@@ -53,6 +53,9 @@ def test_the_native_binary_is_told_by_its_name(image: str, expected: bool) -> No
         ("app-server --listen unix:// --analytics-default-enabled --managed-daemon", "daemon"),
         ("app-server daemon pid-update-loop", None),
         ("app-server proxy", None),
+        ("mcp-server", "app-server"),
+        ("--codex-run-as-process-setup 45 16540 pipe", None),
+        ("--codex-run-as-apply-patch *** Begin", None),
         ("exec-server", None),
         ("login", None),
         ("sandbox linux ls", None),
@@ -76,3 +79,64 @@ def test_a_helper_of_the_sandbox_is_no_session(program: str) -> None:
 def test_no_arguments_at_all() -> None:
     """A process whose arguments cannot be read may be anything that holds sessions."""
     assert kind(()) == "tui"
+
+
+def arguments(line: str) -> tuple[str, ...]:
+    return ("codex", *(word.replace("@", " ") for word in line.split()))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("exec --ephemeral x", True),
+        ("-m gpt-5.5 exec --json --ephemeral", True),
+        ("exec resume --ephemeral 01a1", True),
+        ("exec x", False),
+        ("exec -- --ephemeral", False),  # the prompt
+        ("--ephemeral", False),
+        ("exec-server --ephemeral", False),
+    ],
+)
+def test_a_run_that_writes_nothing_down(line: str, expected: bool) -> None:
+    """`--ephemeral` is told from a prompt of the same word; only `exec` has it."""
+    assert is_ephemeral(arguments(line)) is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", True),
+        ("--no-daemon -m gpt-5.5", True),
+        ("resume", True),
+        ("fork 01a1", True),
+        ("fix@the@parser", True),
+        ("agents", False),
+        ("exec x", False),
+        ("mcp-server", False),
+        ("frobnicate", False),  # maybe a command of a later release
+    ],
+)
+def test_a_terminal_ui_for_one_conversation(line: str, expected: bool) -> None:
+    """The command center, servers, and words that nobody knows are none."""
+    assert is_terminal(arguments(line)) is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--no-daemon", True),
+        ("-c model=x", True),
+        ("-cmodel=x", True),
+        ("--config=model=x", True),
+        ("-p work resume", True),
+        ("--profile work", True),
+        ("--disable daemon_auto_start", True),
+        ("--disable=daemon_auto_start", True),
+        ("", False),
+        ("-m gpt-5.5 --yolo resume 01a1", False),
+        ("-- --no-daemon", False),
+    ],
+)
+def test_a_terminal_ui_that_does_not_use_the_daemon(line: str, expected: bool) -> None:
+    """Options that make 0.163 and later hold the thread in the terminal UI's own process."""
+    assert runs_own_server(arguments(line)) is expected

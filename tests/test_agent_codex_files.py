@@ -6,16 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from fake_codex import event, item, meta, rollout_path, sample, thread_id
+from fake_codex import DATA, event, item, meta, rollout_path, sample, thread_id
+from fleet_agent.status import judge
 from fleet_agent.tail import MAX_LINE_BYTES, Budget
 from fleet_agent.tools.codex import thread as thread_module
 from fleet_agent.tools.codex.homes import Homes
 from fleet_agent.tools.codex.names import Names
 from fleet_agent.tools.codex.recent import ALL_DAYS_EVERY_S, RECENT_S, RecentRollouts
+from fleet_agent.tools.codex.session import Thread, evidence
 from fleet_agent.tools.codex.thread import ThreadFile
+from fleet_agent.tools.codex.usage import Usage
 
 NOW = 2_000_000_000.0
 PLENTY = 1 << 40
+FACTS = (
+    "plan",
+    "last_error",
+    "effort",
+    "sandbox",
+    "provider",
+    "limits",
+    "context_used",
+    "context_window",
+    "cwd",
+)
 
 
 def named(thread: str, name: str | None) -> str:
@@ -77,6 +91,22 @@ class TestRecentRollouts:
         rollout_path(tmp_path, thread_id()).symlink_to("/etc/passwd")
         found = RecentRollouts(str(tmp_path)).poll(NOW)
         assert {path: thread for path, (thread, _) in found.items()} == {str(fresh): a}
+
+    def test_a_compressed_rollout_counts_unless_the_plain_one_is_there(self, tmp_path: Path) -> None:
+        """Codex reads the plain one if both exist, and so does the agent, even if that was written long ago."""
+        alone, both = (rollout_path(tmp_path, thread_id()) for _ in range(2))
+        packed = [written(path.with_name(f"{path.name}.zst"), NOW) for path in (alone, both)]
+        written(both, NOW - 9999)
+        recent = RecentRollouts(str(tmp_path))
+        assert list(recent.poll(NOW)) == [str(packed[0])]
+        both.unlink()
+        assert set(recent.poll(NOW)) == set(map(str, packed))
+
+    def test_what_is_dated_into_the_future_was_not_written_lately(self, tmp_path: Path) -> None:
+        """A clock that was wrong for a while leaves no session that ended a moment ago for ever."""
+        near = written(rollout_path(tmp_path, thread_id()), NOW + 60)
+        written(rollout_path(tmp_path, thread_id()), NOW + 9e6)
+        assert list(RecentRollouts(str(tmp_path)).poll(NOW)) == [str(near)]
 
     def test_a_session_that_was_resumed_stays_in_its_old_directory(self, tmp_path: Path) -> None:
         """All days are looked at first and then now and then; what was found stays watched in between."""
@@ -162,6 +192,26 @@ class TestThreadFile:
         budget = Budget(PLENTY)
         file.poll(budget)
         assert budget.left_bytes == PLENTY
+
+    @pytest.mark.parametrize("name", sorted(path.stem for path in DATA.glob("*.jsonl")))
+    def test_at_every_line_a_first_reading_says_what_a_follower_says(self, name: str, tmp_path: Path) -> None:
+        """The one-shot and the stream agree, in whichever moment of a session they look at it."""
+        first, *rest = sample(name).splitlines(keepends=True)
+        path = written(tmp_path / "r.jsonl", NOW, first)
+        follower = ThreadFile(str(path), want_prompt=False)
+        for number, line in enumerate(rest, 1):
+            with path.open("ab") as file:
+                file.write(line)
+            fresh = ThreadFile(str(path), want_prompt=False)
+            told = []
+            for reader in (follower, fresh):
+                reader.poll(Budget(PLENTY))
+                facts = reader.facts
+                assert facts is not None
+                thread = Thread("", None, facts=facts, calls=tuple(facts.calls.values()))
+                verdict = judge(evidence(thread, NOW, None))
+                told.append((verdict, [getattr(facts, fact) for fact in FACTS]))
+            assert told[0] == told[1], f"after line {number}"
 
     def test_a_long_file_is_read_from_its_last_turn_on(self, tmp_path: Path) -> None:
         """First sight costs the last turn, not the file."""
@@ -267,3 +317,33 @@ class TestThreadFile:
         assert file.facts is not None
         assert file.facts.turn is not None
         assert file.facts.turn.status == "complete"
+
+    def test_its_tokens_are_accounted_for_a_budget_at_a_time(self, tmp_path: Path) -> None:
+        """Until its file was read once, the newest total stands for what it spent; then it is exact."""
+        path = written(tmp_path / "r.jsonl", NOW, whole := sample("exec_spawn_v2"))
+        file = ThreadFile(str(path), want_prompt=False)
+        assert (file.usage, file.unaccounted_bytes) == (Usage(), 0)
+        file.poll(Budget(PLENTY))
+        assert (file.usage.confidence, file.usage.turns) == ("conservative", None)
+        readings = 0
+        while file.unaccounted_bytes:
+            file.account(Budget(max(map(len, whole.splitlines(keepends=True)))))
+            readings += 1
+        assert readings > 1
+        assert file.usage.tokens is not None
+        assert (file.usage.tokens.total, file.usage.confidence, file.usage.turns) == (42985, "exact", 1)
+
+    def test_another_file_in_its_place_is_another_account(self, tmp_path: Path) -> None:
+        """What a replaced rollout spent is not what its successor spends."""
+        path = written(tmp_path / "r.jsonl", NOW, sample("exec_spawn_v2"))
+        file = ThreadFile(str(path), want_prompt=False)
+        for name, total in (("exec_spawn_v2", 42985), ("exec_tool", 19916)):
+            written(tmp_path / "new", NOW, sample(name)).replace(path)
+            file.account(Budget(PLENTY))  # of the file that was there at the last poll, so of none
+            file.poll(Budget(PLENTY))
+            file.account(Budget(PLENTY))
+            assert file.usage.tokens is not None
+            assert (file.usage.tokens.total, file.usage.confidence) == (total, "exact")
+        path.unlink()
+        file.account(Budget(PLENTY))
+        assert file.usage.confidence == "exact"

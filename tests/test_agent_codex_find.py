@@ -4,9 +4,21 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fake_codex import FakeCodex, event, item, lock_path, meta, rollout_path, sample, sample_at, thread_id
+from fake_codex import (
+    FakeCodex,
+    begun,
+    event,
+    item,
+    lock_path,
+    meta,
+    rollout_path,
+    sample,
+    sample_at,
+    thread_id,
+)
 from fake_daemon import FakeDaemon, well
 from fleet_agent.processes import ProcessTable
 from fleet_agent.status import Evidence, Verdict, judge
@@ -73,7 +85,7 @@ def test_a_session_from_its_first_to_its_last_breath(tmp_path: Path, home: Path,
         assert host.state(thread) == ("idle", "new", "strong")
         write(path, meta(time.time(), thread, cwd=str(tmp_path), source="cli"))
         assert host.state(thread) == ("idle", "new", "strong")
-        write(path, event(time.time(), "task_started", turn_id="t"))
+        write(path, begun(time.time()))
         assert host.state(thread) == ("working", "thinking", "strong")
         write(path, item(time.time(), "function_call", call_id="call_1", name="exec_command", arguments="{}"))
         codex.start(f"CODEX_THREAD_ID={thread} CODEX_TOOL_CALL_ID=call_1 sleep 60")
@@ -126,6 +138,19 @@ def test_a_background_process_of_an_earlier_call_hides_no_approval(
         assert (session.state, session.detail) == ("waiting", "approval")
 
 
+def test_a_command_that_a_person_runs(tmp_path: Path, home: Path, host: Host) -> None:
+    """`!sleep` begins a turn that says nothing: its process tells it from a compaction; older ones do not."""
+    thread = thread_id()
+    path, lock = rollout_path(home, thread), lock_path(home, thread)
+    with FakeCodex(tmp_path, [lock, path], environ={"CODEX_HOME": str(home)}) as codex:
+        codex.start(f"CODEX_THREAD_ID={thread} CODEX_TOOL_CALL_ID=call_1 sleep 60")  # left by an earlier turn
+        time.sleep(0.5)  # fleet knows a process's start to 0.25 s
+        write(path, event(time.time(), "task_started", turn_id="t"), meta(time.time(), thread))
+        assert host.state(thread) == ("working", "thinking", "weak")
+        codex.start(f"CODEX_THREAD_ID={thread} sleep 60")
+        assert host.state(thread) == ("working", "tool", "strong")
+
+
 def test_a_killed_session_is_crashed_and_the_next_to_open_it_is_not_working(
     tmp_path: Path, home: Path, host: Host
 ) -> None:
@@ -134,7 +159,7 @@ def test_a_killed_session_is_crashed_and_the_next_to_open_it_is_not_working(
     path = rollout_path(home, thread)
     with FakeCodex(tmp_path, [path, lock_path(home, thread)]) as codex:
         time.sleep(0.05)
-        write(path, event(time.time(), "task_started", turn_id="t"), meta(time.time(), thread))
+        write(path, begun(time.time()), meta(time.time(), thread))
         assert host.state(thread) == ("working", "thinking", "strong")
         codex.kill()
         assert host.state(thread) == ("ended", "crashed", "strong")
@@ -153,7 +178,8 @@ def test_the_one_shot_and_the_stream_agree(tmp_path: Path, home: Path, host: Hos
             for start in range(0, len(lines), 5):
                 write(path, b"".join(lines[start : start + 5]))
                 host.look()
-        streamed, fresh = host.sessions(), Host(home).sessions()
+        streamed = {t: msgspec.structs.replace(s, grown_bytes=None) for t, s in host.sessions().items()}
+        fresh = Host(home).sessions()
         assert streamed.keys() == fresh.keys() == set(threads.values())
         assert streamed == fresh
 
@@ -186,7 +212,7 @@ def test_a_process_that_execs_codex_late_is_never_taken_for_crashed(
         launcher.process.stdin.write(f"exec {tmp_path}/codex -c 'read x' exec\n".encode())
         launcher.process.stdin.flush()
         time.sleep(0.2)
-        write(path, event(time.time(), "task_started", turn_id="t"), meta(time.time(), thread, source="exec"))
+        write(path, begun(time.time()), meta(time.time(), thread, source="exec"))
         assert host.state(thread) == ("working", "thinking", "strong")
 
 
@@ -357,3 +383,103 @@ def test_on_a_network_file_system_another_host_may_be_at_work(
 def write(path: Path, data: bytes, first: bytes = b"") -> None:
     with path.open("ab") as file:
         file.write(first + data)
+
+
+def test_an_ephemeral_run_is_a_session(tmp_path: Path, home: Path, host: Host) -> None:
+    """It holds no file at all: its process is the session, and its tool's process tells what it does."""
+    environ = {"CODEX_HOME": str(home)}
+    with FakeCodex(tmp_path, arguments=["exec", "--ephemeral", "x"], environ=environ) as codex:
+        (session,) = host.sessions().values()
+        assert (session.state, session.detail, session.confidence) == ("working", "thinking", "weak")
+        assert (session.pids, session.ephemeral, session.cwd) == ((codex.pid,), True, str(tmp_path))
+        codex.start(f"CODEX_THREAD_ID={thread_id()} sleep 60")
+        (working,) = host.sessions().values()
+        assert (working.state, working.detail, working.id) == ("working", "tool", session.id)
+    assert host.sessions() == {}
+
+
+def test_a_session_that_is_archived_while_it_runs_goes_on(tmp_path: Path, home: Path, host: Host) -> None:
+    """Its file moves under the open descriptor; the session stays the same, at its new path."""
+    thread = thread_id()
+    path = rollout_path(home, thread)
+    archived = home / "archived_sessions" / path.name
+    archived.parent.mkdir()
+    with FakeCodex(tmp_path, [path]):
+        write(path, open_turn(thread, 0, policy="never"))
+        before = host.sessions()[thread]
+        path.rename(archived)
+        after = host.sessions()[thread]
+        assert (after.transcript, after.home) == (str(archived), str(home))
+        assert (after.state, after.detail, after.pids) == (before.state, before.detail, before.pids)
+    assert thread not in host.sessions()  # whoever archives it is done with it
+
+
+def test_a_compressed_session_is_listed(home: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended, and why no more is said is its reason, not a problem; the plain rollout wins where both are."""
+    monkeypatch.setattr("fleet_agent.tools.codex.packed.zstd_module", lambda: None)
+    thread = thread_id()
+    plain = rollout_path(home, thread)
+    packed = plain.with_name(f"{plain.name}.zst")
+    packed.write_bytes(b"\x28\xb5\x2f\xfd and so on")
+    found = host.look()
+    (session,) = [s for s in found.sessions if s.id == thread]
+    assert (session.state, session.detail, session.confidence) == ("ended", None, "weak")
+    assert (session.transcript, session.home) == (str(packed), str(home))
+    assert "compressed" in session.reason
+    assert not [p for p in found.problems if (p.path or "").startswith(str(home))]
+    plain.write_bytes(sample("exec_tool"))
+    assert host.sessions()[thread].transcript == str(plain)
+    assert host.sessions()[thread].detail == "ok"
+
+
+def test_the_limits_of_an_account_outlive_its_sessions(home: Path, host: Host) -> None:
+    """The newest word of all sessions of a home, until the reset, though the session is gone from the list."""
+    now = time.time()
+    old, new = (rollout_path(home, thread_id()) for _ in range(2))
+
+    def told(at: float, used: float) -> bytes:
+        window = {"used_percent": used, "window_minutes": 300, "resets_at": now + 1000}
+        return event(at, "token_count", rate_limits={"limit_id": "codex", "primary": window})
+
+    old.write_bytes(meta(now - 60, thread_id()) + told(now - 60, 10))
+    new.write_bytes(meta(now - 30, thread_id()) + told(now - 30, 20))
+    (limit,) = [limit for limit in host.look().rate_limits if limit.resets_at == pytest.approx(now + 1000)]
+    assert (limit.used_percent, limit.window_minutes, limit.reached) == (20.0, 300, False)
+    assert limit.observed_at == pytest.approx(now - 30, abs=0.01)
+    old.unlink()
+    new.unlink()
+    assert limit in host.look().rate_limits
+    host.table.scan()
+    assert limit not in host.codex.find(host.table, now + 1001).rate_limits
+
+
+def test_words_of_a_plan_leave_only_with_permission(home: Path) -> None:
+    """`privacy = text` alone shows the step that is in progress."""
+    thread = thread_id()
+    rollout_path(home, thread).write_bytes(sample("exec_plan"))
+    steps = {privacy: Host(home, privacy).sessions()[thread].plan for privacy in ("meta", "title", "text")}
+    assert {privacy: plan and plan.current for privacy, plan in steps.items()} == {
+        "meta": None,
+        "title": None,
+        "text": "do",
+    }
+    assert {plan and (plan.completed, plan.total) for plan in steps.values()} == {(1, 3)}
+
+
+def test_a_rollout_that_is_cut_replaced_or_gone(tmp_path: Path, home: Path, host: Host) -> None:
+    """Each reading tells what the file says then; a torn last line is waited for; nothing is made up."""
+    thread = thread_id()
+    path = rollout_path(home, thread)
+    with FakeCodex(tmp_path, [lock_path(home, thread)]):
+        time.sleep(0.05)
+        whole = open_turn(thread, 0, policy="never")
+        path.write_bytes(whole[:-20])
+        assert host.state(thread)[:2] == ("working", "thinking")
+        path.write_bytes(whole)
+        assert host.state(thread)[:2] == ("working", "tool")
+        path.write_bytes(meta(time.time(), thread))
+        assert host.state(thread)[:2] == ("idle", "new")
+        path.unlink()
+        assert host.state(thread)[:2] == ("idle", "new")
+        path.write_bytes(whole + b"\xff\xfe{]\n" + event(time.time(), "task_complete", turn_id="t"))
+        assert host.state(thread)[:2] == ("idle", "turn_done")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fake_codex import FakeCodex, lock_path, rollout_path, thread_id
-from fleet_agent.processes import Child, ProcessTable
+from fleet_agent.kin import Child
+from fleet_agent.processes import ProcessTable
 from fleet_agent.status import Call
 from fleet_agent.tools.codex.argv import is_codex
 from fleet_agent.tools.codex.holders import Holdings, holdings, home_of, with_process
@@ -18,7 +19,7 @@ def held_by(*processes: FakeCodex) -> Holdings:
     table = ProcessTable(is_codex, ("CODEX_HOME", "HOME"))
     table.scan()
     pids = {process.pid for process in processes}
-    return holdings(p for p in table.processes if p.pid in pids)
+    return holdings((p for p in table.processes if p.pid in pids), table.open_files)
 
 
 def test_one_process_holds_many_threads(tmp_path: Path) -> None:
@@ -122,3 +123,17 @@ def test_whether_the_process_of_a_call_runs(
 ) -> None:
     """By the marks that Codex gives its tools' processes, by time where those are missing; else not known."""
     assert with_process(call, A, version, children).process == expected
+
+
+def test_who_could_hold_a_thread_and_holds_none(tmp_path: Path) -> None:
+    """A process without a thread is told; but not one that is just starting the daemon, nor a helper."""
+    daemon_lock = tmp_path / "home/app-server-daemon/daemon.lock"
+    daemon_lock.parent.mkdir(parents=True)
+    other = tmp_path / "notes.txt"
+    with (
+        FakeCodex(tmp_path, [other]) as idle,
+        FakeCodex(tmp_path, [daemon_lock]) as starting,
+        FakeCodex(tmp_path, [lock_path(tmp_path, A)]) as holding,
+        FakeCodex(tmp_path, arguments=["login"]) as login,
+    ):
+        assert [process.pid for process in held_by(idle, starting, holding, login).bare] == [idle.pid]

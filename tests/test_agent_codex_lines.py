@@ -22,7 +22,8 @@ def test_the_first_line_says_who_a_thread_is() -> None:
     assert meta.id == meta.root_id == "01a1fbf3-d4da-78f3-8f80-8b9a0611d5f6"
     assert (meta.parent_id, meta.forked_from_id) == (None, None)
     assert (meta.cwd, meta.originator, meta.source) == ("/home/dev/labs/ws", "codex_exec", "exec")
-    assert meta.version == "0.169.0"
+    assert (meta.version, meta.provider, meta.branch) == ("0.169.0", "mock", "master")
+    assert (meta.nickname, meta.role) == (None, None)
     assert meta.started_at == pytest.approx(1795228423.387, abs=1)
 
 
@@ -41,6 +42,24 @@ def test_a_subagent_names_its_parent_and_root(name: str, root: str, own_from_ord
     assert meta.parent_id == meta.root_id == root
     assert meta.source == "subagent"
     assert meta.own_from_ordinal == own_from_ordinal
+
+
+def test_a_subagent_has_a_nickname_and_perhaps_a_role() -> None:
+    """As Codex calls it, from the line's own fields or, as older releases write it, from its source."""
+    names = {}
+    for name in ("exec_spawn_v1.child1", "exec_spawn_v2.child1"):
+        meta = decode_meta(lines_of(name)[0])
+        assert meta is not None
+        names[name] = (meta.nickname, meta.role)
+    assert names == {
+        "exec_spawn_v1.child1": ("Faraday", "explorer"),
+        "exec_spawn_v2.child1": ("Lagrange", None),
+    }
+    spawned = {"parent_thread_id": ROOT, "depth": 1, "agent_nickname": "Hume", "agent_role": "worker"}
+    line = {"type": "session_meta", "payload": {"source": {"subagent": {"thread_spawn": spawned}}, "git": []}}
+    meta = decode_meta(Line(json.dumps(line).encode()))
+    assert meta is not None
+    assert (meta.nickname, meta.role, meta.branch) == ("Hume", "worker", None)
 
 
 def test_a_subagent_of_a_release_without_session_id_has_its_parent_as_root_only_at_depth_one() -> None:

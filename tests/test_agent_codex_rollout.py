@@ -11,6 +11,7 @@ from fake_codex import DATA, sample
 from fleet_agent.tail import MAX_LINE_BYTES, Line, LineSplitter
 from fleet_agent.tools.codex.lines import Meta, decode_meta
 from fleet_agent.tools.codex.rollout import Rollout
+from fleet_agent.wire import Plan
 
 SAMPLES = sorted(path.stem for path in DATA.glob("*.jsonl"))
 
@@ -86,6 +87,118 @@ def test_settings_and_context_of_a_thread() -> None:
     assert rollout.tokens is not None
     assert (rollout.tokens.input, rollout.tokens.cached_input, rollout.tokens.output) == (23223, 11611, 100)
     assert rollout.tokens.reasoning_output == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("exec_tool", (None, "mock", "never", "workspace-write", None)),
+        ("exec_spawn_v1.child1", ("medium", "mock", "never", "workspace-write", None)),
+        ("appserver_approval_patch", (None, "mock", "on-request", "read-only", None)),
+        ("exec_plan", (None, "mock", "never", "workspace-write", Plan(1, 3, "do"))),
+        ("old_0.36.0_tools", (None, None, "never", "danger-full-access", None)),  # {"mode": ...}
+        ("old_0.130.0_fail400", (None, "mock", "never", "danger-full-access", None)),
+        ("old_0.145.0_tools", (None, "mock", "never", "danger-full-access", Plan(1, 3, "do"))),
+        ("old_0.21.0_tools", (None, None, None, None, None)),
+    ],
+)
+def test_settings_and_plan_in_every_format(name: str, facts: tuple[Any, ...]) -> None:
+    """Effort, provider, approval policy, sandbox and plan, as each release writes them; else not known."""
+    rollout = fold(sample(name))
+    assert (rollout.effort, rollout.provider, rollout.approvals, rollout.sandbox, rollout.plan) == facts
+
+
+def test_a_sandbox_without_a_policy_is_its_profile() -> None:
+    """Where there is only a permission profile its type names it; a new turn states its effort anew."""
+    rollout = Rollout(Meta())
+    rollout.feed(line("turn_context", permission_profile={"type": "disabled"}, effort="high"))
+    assert (rollout.sandbox, rollout.effort) == ("disabled", "high")
+    of_mode = {"settings": {"reasoning_effort": "low"}}
+    rollout.feed(line("turn_context", sandbox_policy="read-only", collaboration_mode=of_mode))
+    assert (rollout.sandbox, rollout.effort) == ("read-only", "low")
+    rollout.feed(line("turn_context", sandbox_policy={"type": 7}))
+    assert (rollout.sandbox, rollout.effort) == ("read-only", None)
+    rollout.feed(line("event_msg", type="thread_settings_applied", thread_settings={"model_provider_id": "x"}))
+    assert rollout.provider == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("exec_fail400", "other"),
+        ("exec_fail401", "http_connection_failed, HTTP 401"),
+        ("exec_fail429", "response_too_many_failed_attempts, HTTP 429"),
+        ("exec_fail500", "internal_server_error"),
+        ("exec_failquota", "usage_limit_exceeded"),
+        ("exec_failctx", "context_window_exceeded"),
+        ("exec_failmid", "other"),
+        ("exec_tool", None),
+        ("old_0.145.0_fail400", "other"),
+        ("appserver_failures", None),  # five failures, then a turn that succeeded
+    ],
+)
+def test_the_last_error_is_in_codexs_own_word(name: str, error: str | None) -> None:
+    """What failed the last turn, never the provider's message; gone once a turn succeeds."""
+    assert fold(sample(name)).last_error == error
+
+
+def test_an_error_stays_until_a_turn_succeeds() -> None:
+    """Another turn that runs, or is interrupted, has not cleared it; read from there on it is the same."""
+    rollout, late = Rollout(Meta()), Rollout(Meta())
+    message = "unexpected status 503 Service Unavailable: <html>"
+    failed = line("event_msg", type="task_complete", turn_id="a", error={"message": message})
+    began, aborted = (line("event_msg", type=t, turn_id="b") for t in ("task_started", "turn_aborted"))
+    for item in (line("event_msg", type="task_started", turn_id="a"), failed, began):
+        rollout.feed(item)
+    late.feed(began)
+    late.feed_earlier(failed)
+    for reader in (rollout, late):
+        assert reader.last_error == "other, HTTP 503"
+        assert reader.turn is not None
+        assert reader.turn.status == "open"
+        reader.feed(aborted)
+        assert reader.last_error == "other, HTTP 503"
+        reader.feed(line("event_msg", type="task_started", turn_id="c"))
+        reader.feed(line("event_msg", type="task_complete", turn_id="c", last_agent_message="x"))
+        assert reader.last_error is None
+
+
+def test_a_plan_is_that_of_the_last_turn() -> None:
+    """The next turn begins without one; a call that cannot be read leaves the plan as it was."""
+    rollout = Rollout(Meta())
+
+    def update(arguments: str) -> Line:
+        return line("response_item", type="function_call", name="update_plan", call_id="c", arguments=arguments)
+
+    rollout.feed(update('{"plan":[{"step":"x","status":"completed"}]}'))
+    rollout.feed(update("{"))
+    assert rollout.plan == Plan(1, 1, None)
+    rollout.feed(line("event_msg", type="task_started", turn_id="t"))
+    assert rollout.plan is None
+
+
+def test_rate_limits_are_those_told_last() -> None:
+    """Both windows of the last line that has them; a line without them takes nothing back."""
+    rollout = fold(sample("exec_tool"))
+    assert [(w.limit_id, w.window_minutes, w.used_percent) for w in rollout.limits] == [
+        ("codex", 300, 12.5),
+        ("codex", 10080, 40.0),
+    ]
+    rollout.feed(line("event_msg", type="token_count", rate_limits=None))
+    assert len(rollout.limits) == 2
+    assert [w.resets_at for w in fold(sample("old_0.44.0_tools")).limits] == [None, None]
+    assert fold(sample("old_0.36.0_tools")).limits == ()
+
+
+def test_a_review_ends_under_another_id_than_it_began() -> None:
+    """`codex exec review` is over when its turn is, and has not crashed."""
+    rollout = fold(sample("exec_review"))
+    assert rollout.turn is not None
+    assert rollout.turn.status == "complete"
+    late = fold(sample("exec_review"), '"task_started"')
+    late.feed(line("event_msg", type="task_complete", turn_id="nobody's"))
+    assert late.turn is not None
+    assert late.turn.status == "open"
 
 
 def test_a_context_overflow_is_no_use_of_tokens() -> None:
@@ -206,6 +319,7 @@ def test_reading_from_the_last_turn_on_is_enough(name: str) -> None:
         whole.resumed_at,
     )
     assert (late.model, late.approvals, late.last_at) == (whole.model, whole.approvals, whole.last_at)
+    assert (late.sandbox, late.effort, late.plan) == (whole.sandbox, whole.effort, whole.plan)
 
 
 @settings(deadline=None, max_examples=300)

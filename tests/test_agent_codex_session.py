@@ -1,14 +1,21 @@
 """fleet_agent.tools.codex.session: a thread as a row."""
 
-import pytest
+import json
 
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fake_codex import DATA, event, item
 from fleet_agent.processes import Process
 from fleet_agent.status import judge
 from fleet_agent.tail import Line
 from fleet_agent.tools.codex.holders import Holder
-from fleet_agent.tools.codex.lines import Meta
+from fleet_agent.tools.codex.lines import Meta, decode_meta
 from fleet_agent.tools.codex.rollout import Rollout
 from fleet_agent.tools.codex.session import Thread, created_at, evidence, session, title
+from fleet_agent.wire import CONFIDENCES, DETAILS, STATES, CurrentTool, Plan, Session
 
 V7 = "01a1fbf3-d4da-78f3-8f80-8b9a0611d5f6"
 
@@ -82,3 +89,104 @@ def test_the_age_of_an_id() -> None:
     """UUIDv7 tells when it was made; the UUIDv4 of old releases does not."""
     assert created_at(V7) == pytest.approx(1795228423.386)
     assert created_at("08f215e0-7476-4cbb-be70-8f84df334b78") is None
+
+
+def fed(*lines: bytes, meta: Meta | None = None) -> Rollout:
+    rollout = Rollout(meta or Meta())
+    for line in lines:
+        rollout.feed(Line(line))
+    return rollout
+
+
+def row_of(thread: Thread, now: float = 2e9) -> Session:
+    return session(thread, judge(evidence(thread, now, None)))
+
+
+def test_the_facts_that_a_rollout_tells() -> None:
+    """Settings, names, size, error and the call that a session is in are in its row."""
+    at = 1_800_000_000.0
+    meta = Meta(id=V7, provider="openai", branch="main", nickname="Hume", role="explorer")
+    context = {"effort": "high", "approval_policy": "never", "sandbox_policy": {"type": "read-only"}}
+    facts = fed(
+        event(at, "task_started", turn_id="t"),
+        json.dumps({"type": "turn_context", "payload": context}).encode(),
+        item(at + 1, "function_call", call_id="c", name="exec_command", arguments="{}"),
+        meta=meta,
+    )
+    calls = tuple(facts.calls.values())
+    live = Holder([process("exec", started_at=at - 1)], "/h")
+    thread = Thread(V7, "/h", "/h/r", live, facts, calls, size_bytes=900, grown_bytes=30, modified_at=at + 1)
+    row = row_of(thread, at + 2)
+    assert (row.effort, row.provider, row.approval_policy, row.sandbox) == (
+        "high",
+        "openai",
+        "never",
+        "read-only",
+    )
+    assert (row.branch_at_start, row.nickname, row.role) == ("main", "Hume", "explorer")
+    assert (row.transcript_bytes, row.grown_bytes, row.last_error) == (900, 30, None)
+    assert row.tool_call == CurrentTool("exec_command", at + 1)
+    assert row_of(msgspec.structs.replace(thread, holder=None)).tool_call is None
+
+
+def test_the_words_of_a_plan_stay_unless_they_are_allowed_to_leave() -> None:
+    """How far it is may always be said; the step itself is the conversation's text."""
+    arguments = '{"plan":[{"step":"secret","status":"in_progress"}]}'
+    facts = fed(item(5.0, "function_call", call_id="c", name="update_plan", arguments=arguments))
+    assert row_of(Thread(V7, "/h", "/h/r", facts=facts)).plan == Plan(0, 1, None)
+    assert row_of(Thread(V7, "/h", "/h/r", facts=facts, show_steps=True)).plan == Plan(0, 1, "secret")
+
+
+@pytest.mark.parametrize(
+    ("modified_at", "started_at", "expected"),
+    [
+        (1000.0, 500.0, "stuck"),
+        (1590.0, 500.0, "thinking"),  # the file was touched, its lines carry another clock's times
+        (1000.0, 1590.0, "aborted"),  # opened again a moment ago
+        (9000.0, 500.0, "thinking"),  # a clock that was set back
+    ],
+)
+def test_a_session_moves_with_its_file_and_its_process(
+    modified_at: float, started_at: float, expected: str
+) -> None:
+    """Stuck is only what no line, no write and no new process has moved."""
+    said = item(1000.0, "message", role="assistant")
+    facts = fed(event(1000.0, "task_started", turn_id="t"), said)
+    holder = Holder([process(started_at=started_at)], "/h")
+    row = row_of(Thread(V7, "/h", "/h/r", holder, facts, modified_at=modified_at), 1601.0)
+    assert row.detail == expected
+
+
+def test_a_limit_is_reset_by_what_the_failed_turn_was_told() -> None:
+    """Windows of an earlier turn say nothing of this failure; a first reading would not have seen them."""
+
+    def told(at: float) -> bytes:
+        full = {"used_percent": 100, "window_minutes": 300, "resets_at": 5000}
+        return event(at, "token_count", rate_limits={"primary": full})
+
+    began = event(2000.0, "task_started", turn_id="t")
+    failed = event(2001.0, "task_complete", turn_id="t", error={"codex_error_info": "usage_limit_exceeded"})
+    before = Thread(V7, "/h", "/h/r", facts=fed(told(1999.0), began, failed))
+    during = Thread(V7, "/h", "/h/r", facts=fed(began, told(2000.5), failed))
+    assert evidence(before, 3000.0, None).limit_resets_at is None
+    assert evidence(during, 3000.0, None).limit_resets_at == 5000.0
+    live = msgspec.structs.replace(during, holder=Holder([process(started_at=1.0)], "/h"))
+    assert (row_of(live, 3000.0).detail, row_of(live, 5000.0).detail) == ("rate_limit", "failed")
+
+
+LINES = sorted({line for path in DATA.glob("*.jsonl") for line in path.read_bytes().splitlines()})
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(LINES), max_size=40), st.booleans(), st.sampled_from((0.0, 1.8e9, 9e9)))
+def test_any_lines_in_any_order_make_a_row(lines: list[bytes], live: bool, now: float) -> None:
+    """Releases mixed, lines lost, doubled and out of order, any clock: a verdict and a row that can be sent."""
+    facts = fed(*lines, meta=decode_meta(Line(lines[0])) if lines else None)
+    holder = Holder([process(started_at=1.7e9)], "/h") if live else None
+    thread = Thread(V7, "/h", "/h/r", holder, facts, tuple(facts.calls.values()), modified_at=1.79e9)
+    row = row_of(thread, now)
+    assert row.state in STATES
+    assert row.detail is None or row.detail in DETAILS[row.state]
+    assert row.confidence in CONFIDENCES
+    assert row.reason.endswith(".")
+    assert msgspec.json.decode(msgspec.json.encode(row), type=Session) == row

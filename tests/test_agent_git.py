@@ -1,53 +1,38 @@
-"""fleet_agent.git: the branch of a directory."""
+"""fleet_agent.git: the work tree and the branch of a directory."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from fleet_agent.git import TTL_S, Branches, parse_head
-
-
-def git(directory: Path, *arguments: str) -> str:
-    identity = {
-        "GIT_AUTHOR_NAME": "a",
-        "GIT_AUTHOR_EMAIL": "a@b",
-        "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@b",
-    }
-    environ = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    done = subprocess.run(
-        ["git", *arguments], cwd=directory, env=environ, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+from fleet_agent.git import Branch, WorkTree, find_work_tree, parse_head
+from repository import git, make_repository
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    root = tmp_path / "repo"
-    root.mkdir()
-    git(root, "init", "-q", "-b", "main")
-    git(root, "commit", "-q", "--allow-empty", "-m", "first")
-    return root
+    return make_repository(tmp_path / "repo")
 
 
 def test_the_branch_of_a_work_tree_and_of_any_directory_in_it(repository: Path) -> None:
     """The repository may be any parent of the directory."""
     deep = repository / "a" / "b"
     deep.mkdir(parents=True)
-    branches = Branches()
-    assert branches.of(str(repository)) == "main"
-    assert branches.of(str(deep)) == "main"
-    assert branches.of(str(deep) + "/") == "main"
+    tree = WorkTree(str(repository), f"{repository}/.git")
+    assert find_work_tree(str(repository)) == tree
+    assert find_work_tree(str(deep)) == tree
+    assert find_work_tree(f"{deep}/") == tree
+    assert branch_of(deep) == "main"
 
 
 def test_a_branch_that_changes_is_seen_at_once(repository: Path) -> None:
     """What is cached is checked against the HEAD file at each look."""
-    branches = Branches()
-    assert branches.of(str(repository)) == "main"
+    branch = Branch(f"{repository}/.git")
+    assert branch.now() == "main"
     git(repository, "switch", "-q", "-c", "feature/x")
-    assert branches.of(str(repository)) == "feature/x"
+    assert branch.now() == "feature/x"
+    (repository / ".git/HEAD").unlink()
+    assert branch.now() is None
 
 
 def test_a_detached_head_is_its_short_commit(repository: Path) -> None:
@@ -75,20 +60,8 @@ def test_no_repository_is_no_branch(tmp_path: Path) -> None:
     """Outside a repository, in a directory that is gone, or for a relative path, the branch is not known."""
     assert branch_of(tmp_path) is None
     assert branch_of(tmp_path / "gone") is None
-    assert Branches().of("relative") is None
-    assert Branches().of("") is None
-
-
-def test_a_repository_that_appears_or_goes_is_seen_in_time(tmp_path: Path) -> None:
-    """The search of the parents is repeated after a while; a HEAD that is gone is noticed at once."""
-    now_s = 0.0
-    branches = Branches(lambda: now_s)
-    assert branches.of(str(tmp_path)) is None
-    git(tmp_path, "init", "-q", "-b", "main")
-    now_s = TTL_S
-    assert branches.of(str(tmp_path)) == "main"
-    (tmp_path / ".git" / "HEAD").unlink()
-    assert branches.of(str(tmp_path)) is None
+    assert find_work_tree("relative") is None
+    assert find_work_tree("") is None
 
 
 def test_a_trap_in_place_of_git_files_does_not_hang(tmp_path: Path) -> None:
@@ -118,4 +91,5 @@ def test_what_a_head_file_says(raw: bytes, branch: str | None) -> None:
 
 
 def branch_of(directory: Path) -> str | None:
-    return Branches().of(str(directory))
+    tree = find_work_tree(str(directory))
+    return Branch(tree.git_dir).now() if tree else None

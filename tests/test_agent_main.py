@@ -126,9 +126,13 @@ FORBIDDEN = (
 )
 def watch(event, arguments):
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES
+    git = event == "os.posix_spawn" and arguments[1][:2] == ["git", "--no-optional-locks"] and (
+        "status" in arguments[1] and arguments[2]["GIT_OPTIONAL_LOCKS"] == "0")
+    if event == "os.kill":  # a git that takes too long
+        git = open(f"/proc/{{arguments[0]}}/stat").read().split(") ")[1].split()[1] == str(os.getpid())
     daemons = event == "socket.__new__" and arguments[1] == socket.AF_UNIX or (
         event == "socket.connect" and arguments[1].startswith(DAEMONS))
-    if writes or event.startswith(FORBIDDEN) and not daemons:
+    if writes or event.startswith(FORBIDDEN) and not (daemons or git):
         print("FORBIDDEN", event, arguments, file=sys.stderr)
         raise PermissionError(event)
 sys.addaudithook(watch)
@@ -142,9 +146,10 @@ def watched(planted: str = "", preparation: str = "") -> str:
 
 
 def test_the_agent_only_reads(tmp_path: Path) -> None:
-    """PROMISES 10: no file opened for writing, no process, no lock, on a host with live sessions.
+    """PROMISES 10: no file opened for writing, no lock, on a host with live sessions.
 
-    And no socket but the Codex daemon's, which is sent nothing but what is on the list of methods that read.
+    No process but `git status`; and no socket but the Codex daemon's, which is sent nothing but what is on the
+    list of methods that read.
     """
     home = tmp_path / "home"
     live, ended = thread_id(), thread_id()
@@ -163,7 +168,7 @@ def test_the_agent_only_reads(tmp_path: Path) -> None:
             evidence = {s["id"]: s["evidence"] for s in snapshot["sessions"]}
             assert (evidence[live], evidence[ended]) == ("app_server", "lifecycle")
         assert sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in tmp_path.rglob("*")) == before
-    assert len(daemon.connections) == 2
+    assert len(daemon.connections) >= 2  # an agent of another test may have found it too
     assert set(daemon.methods) == {"initialize", "initialized", "thread/read"} == METHODS
 
 
@@ -174,6 +179,9 @@ def test_the_agent_only_reads(tmp_path: Path) -> None:
         "os.open(os.environ['HOME'], os.O_RDWR)",
         "import subprocess; subprocess.run(['true'])",
         "os.system('true')",
+        "os.kill(os.getppid(), 0)",
+        "os.posix_spawn('/bin/true', ['true'], {})",
+        "os.posix_spawn('/usr/bin/git', ['git', '--no-optional-locks', 'gc'], {})",
         "socket.socket()",
         "socket.socket(socket.AF_UNIX).connect('/run/other.sock')",
         "socket.getaddrinfo('localhost', 80)",

@@ -12,7 +12,7 @@ import pytest
 
 from fake_codex import FakeCodex, thread_id
 from fleet_agent import procfs
-from fleet_agent.processes import FULL_PASS_S, YOUNG_S, ProcessTable, open_files
+from fleet_agent.processes import FULL_PASS_S, YOUNG_S, ProcessTable
 
 linux = pytest.mark.skipif(not procfs.AVAILABLE, reason="/proc is Linux's")
 NAMES = ("CODEX_HOME", "CODEX_THREAD_ID")
@@ -147,6 +147,7 @@ def test_children_are_told_with_their_marks(tmp_path: Path) -> None:
         until = time.monotonic() + 10
         while not any(c.environ for c in children):  # just after an exec it is empty for a moment
             assert time.monotonic() < until
+            table.scan()
             children = table.children(frozenset([codex.pid]))
         assert sorted((c.environ or {}).get("CODEX_THREAD_ID", "") for c in children) == ["", thread]
         assert all(c.ppid == codex.pid and abs(c.created_at - time.time()) < 30 for c in children)
@@ -160,20 +161,20 @@ def test_open_files_say_whether_they_are_open_for_writing(tmp_path: Path) -> Non
         table = table_of()
         table.scan()
         (process,) = [p for p in table.processes if p.pid == codex.pid]
-        files = dict(open_files(process, lambda path: path.startswith(str(tmp_path))))
+        files = dict(table.open_files(process, lambda path: path.startswith(str(tmp_path))))
     assert files[str(tmp_path / "written")] is True
     assert files[str(tmp_path / "read")] is False
 
 
 AS_NOBODY = """
 import os
-from fleet_agent.processes import ProcessTable, open_files
+from fleet_agent.processes import ProcessTable
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 table = ProcessTable(lambda image: image.rpartition("/")[2] == "codex")
 table.scan()
 for process in table.processes:
     try:
-        open_files(process, bool)
+        table.open_files(process, bool)
     except PermissionError:
         print(process.pid, process.image, process.argv[-1], process.uid, process.environ, process.cwd)
 """

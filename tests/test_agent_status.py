@@ -194,10 +194,96 @@ def test_the_daemons_word_does_not_outlive_its_process() -> None:
     assert judged(live=False, turn=OPEN, told="active") == ("ended", "crashed", "strong")
 
 
+QUIET: dict[str, Any] = {"turn": OPEN, "moved_at": NOW - 601}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (QUIET, ("working", "stuck", "strong")),
+        ({**QUIET, "moved_at": NOW - 599}, ("working", "thinking", "strong")),
+        ({**QUIET, "moved_at": NOW + 9e6}, ("working", "thinking", "strong")),  # a clock that was set back
+        ({**QUIET, "moved_at": None}, ("working", "thinking", "strong")),
+        ({**QUIET, "calls": (call(age_s=900, process="yes"),)}, ("working", "tool", "strong")),
+        ({**QUIET, "calls": (call(age_s=900),), "approvals": "never"}, ("working", "stuck", "strong")),
+        ({**QUIET, "calls": (call(age_s=900),), "reviewer": "auto"}, ("working", "stuck", "strong")),
+        (
+            {**QUIET, "calls": (call(age_s=900, process="maybe"),), "approvals": "never"},
+            ("working", "tool", "strong"),
+        ),
+        ({**QUIET, "calls": (call("opaque", 900),)}, ("working", "stuck", "weak")),
+        ({**QUIET, "calls": (call("other", 900),)}, ("working", "stuck", "weak")),
+        ({**QUIET, "gapless": False}, ("working", "stuck", "weak")),
+        ({"last_actor": "user", "moved_at": NOW - 601}, ("working", "stuck", "weak")),  # before 0.101
+        ({**QUIET, "told": "active"}, ("working", "stuck", "fact")),
+        (
+            {**QUIET, "told": "active", "calls": (call(age_s=900, escalated=True),)},
+            ("working", "stuck", "fact"),
+        ),
+        # whoever waits is not stuck, and who is done even less
+        ({**QUIET, "calls": (call(age_s=900, escalated=True),)}, ("waiting", "approval", "strong")),
+        ({**QUIET, "calls": (call("question", 900),)}, ("waiting", "question", "strong")),
+        ({**QUIET, "calls": (call("wait", 900),)}, ("working", "subagents", "strong")),
+        ({**QUIET, "turn": OVER["complete"]}, ("idle", "turn_done", "fact")),
+        ({**QUIET, "told": "idle", "turn": OVER["complete"]}, ("idle", "turn_done", "fact")),
+    ],
+)
+def test_an_open_turn_in_which_nothing_moves_is_stuck(
+    evidence: dict[str, Any], expected: tuple[str, str | None, str]
+) -> None:
+    """After 10 minutes without a line and without a process of an open call; never by a clock that is wrong."""
+    assert judged(live=True, **evidence) == expected
+
+
+def test_a_tool_that_runs_long_says_so() -> None:
+    """It is no reason to call it stuck; `since_at` of a stuck session is when it moved last."""
+    long = judge(Evidence(NOW, live=True, **{**QUIET, "calls": (call(age_s=900, process="yes"),)}))
+    assert long.reason == "The process of a call of exec_command runs for more than 10 minutes."
+    assert judge(Evidence(NOW, live=True, **QUIET)).since_at == NOW - 601
+
+
+LIMITED = msgspec.structs.replace(OVER["failed"], error="usage_limit_exceeded")
+LIMITED_429 = msgspec.structs.replace(OVER["failed"], error="usage_limit_exceeded, HTTP 429")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        ({"turn": LIMITED}, ("waiting", "rate_limit", "strong")),  # when it is reset is not known
+        ({"turn": LIMITED, "limit_resets_at": NOW + 60}, ("waiting", "rate_limit", "fact")),
+        ({"turn": LIMITED, "limit_resets_at": NOW - 60}, ("idle", "failed", "fact")),
+        ({"turn": LIMITED, "told": "failed"}, ("waiting", "rate_limit", "fact")),
+        ({"turn": LIMITED_429}, ("waiting", "rate_limit", "strong")),
+        ({"turn": LIMITED, "one_shot": True}, ("idle", "failed", "fact")),  # it ends with its turn
+        ({"turn": LIMITED, "live": False}, ("ended", "failed", "fact")),
+        ({"turn": OVER["failed"], "limit_resets_at": NOW + 60}, ("idle", "failed", "fact")),
+    ],
+)
+def test_a_used_up_limit_is_told_from_other_failures(
+    evidence: dict[str, Any], expected: tuple[str, str | None, str]
+) -> None:
+    """It waits for a reset or a purchase, until the limit is known to be reset; then it merely failed."""
+    assert judged(**{"live": True, **evidence}) == expected
+
+
+def test_the_call_that_a_session_is_in() -> None:
+    """It is the one that its state comes from: what waits for a person before what runs."""
+    asks, runs = call("question", 9), call(age_s=40, process="yes")
+    assert judge(Evidence(NOW, live=True, turn=OPEN, calls=(runs, asks))).call == asks
+    assert judge(Evidence(NOW, live=True, turn=OPEN, calls=(runs,))).call == runs
+    assert judge(Evidence(NOW, live=True, turn=OPEN, calls=(runs,), told="active")).call == runs
+    assert judge(Evidence(NOW, live=False, turn=OPEN, calls=(runs,))).call is None
+
+
+def test_a_compressed_transcript_that_was_not_read_tells_little() -> None:
+    """It ended, as Codex compresses nothing that is open; how it ended is not guessed."""
+    assert judged(live=False, packed=True) == ("ended", None, "weak")
+
+
 def test_a_failure_is_named() -> None:
     """The reason says what failed, in the tool's own word."""
-    turn = msgspec.structs.replace(OVER["failed"], error="usage_limit_exceeded")
-    assert judge(Evidence(NOW, live=True, turn=turn)).reason == "Its last turn failed (usage_limit_exceeded)."
+    turn = msgspec.structs.replace(OVER["failed"], error="bad_request")
+    assert judge(Evidence(NOW, live=True, turn=turn)).reason == "Its last turn failed (bad_request)."
 
 
 calls = st.builds(
@@ -210,7 +296,10 @@ calls = st.builds(
     st.sampled_from(("yes", "no", "maybe")),
 )
 turns = st.builds(
-    Turn, st.sampled_from(("open", "complete", "failed", "aborted")), started_at=st.none() | st.just(NOW)
+    Turn,
+    st.sampled_from(("open", "complete", "failed", "aborted")),
+    started_at=st.none() | st.just(NOW),
+    error=st.sampled_from((None, "usage_limit_exceeded")),
 )
 
 
@@ -230,6 +319,9 @@ turns = st.builds(
         blind=st.sampled_from((None, "scan", "network")),
         gapless=st.booleans(),
         told=st.sampled_from((None, "approval", "question", "active", "idle", "failed")),
+        moved_at=st.none() | st.floats(NOW - 2000, NOW + 2000),
+        limit_resets_at=st.none() | st.floats(NOW - 100, NOW + 100),
+        packed=st.booleans(),
     )
 )
 def test_every_verdict_is_in_the_words_of_the_wire(evidence: Evidence) -> None:

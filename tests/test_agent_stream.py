@@ -39,6 +39,30 @@ class TestFrames:
         assert kinds == ["snapshot", "heartbeat", "snapshot"]
         assert json.loads(sent[1][0]) == {"type": "heartbeat", "seq": 2, "now": 2.0}
 
+    def test_figures_alone_are_sent_now_and_then(self) -> None:
+        """CPU and memory change at every reading; a quiet host still sends heartbeats most of the time."""
+        frames, kinds = Frames(), []
+        for second in range(0, 26, 2):
+            session = Session("codex", "a", cpu_percent=float(second))
+            (line,) = frames.of(Reading(float(second), (session,)), full=False)
+            kinds.append(json.loads(line)["type"][0])
+        assert "".join(kinds) == "shhhhshhhhshh"
+
+    def test_where_not_even_figures_change_nothing_is_sent(self) -> None:
+        """Only heartbeats, however long."""
+        frames = Frames()
+        kinds = [
+            json.loads(frames.of(reading(float(s), "idle"), full=False)[0])["type"] for s in range(0, 60, 5)
+        ]
+        assert kinds == ["snapshot", *["heartbeat"] * 11]
+
+    def test_a_clock_that_is_set_back_does_not_stop_the_figures(self) -> None:
+        """They would be old for as long as the clock went back."""
+        frames = Frames()
+        frames.of(Reading(5000.0, (Session("codex", "a", cpu_percent=1.0),)), full=False)
+        (line,) = frames.of(Reading(1000.0, (Session("codex", "a", cpu_percent=2.0),)), full=False)
+        assert json.loads(line)["type"] == "snapshot"
+
     def test_a_refresh_is_a_snapshot_in_any_case(self) -> None:
         """Who asks for the whole state gets it."""
         frames = Frames()

@@ -149,6 +149,28 @@ def test_searching_backwards_works_across_blocks(tmp_path: Path) -> None:
             assert source.last_line_with((b"MARK",), source.size, PLENTY) == 6
 
 
+def test_searching_backwards_passes_over_the_inside_of_a_huge_line(tmp_path: Path) -> None:
+    """What stands before or in the head of a line of megabytes is found, in whatever block that head lies."""
+    path = tmp_path / "f"
+    for size in range((3 << 20) - 30, (3 << 20) + 30, 7):
+        path.write_bytes(b"first\nMARK\nhead OTHER " + b"." * size + b"\nlast\n")
+        with Source(str(path)) as source:
+            assert source.last_line_with((b"MARK",), source.size, PLENTY) == 6
+            assert source.last_line_with((b"OTHER", b"MARK"), source.size, PLENTY) == 11
+            assert source.last_line_with((b"NONE",), source.size, PLENTY) is None
+
+
+def test_a_file_can_be_read_into_a_buffer(tmp_path: Path) -> None:
+    """Bytes from an offset, fewer at the end; other reads go on as if nothing had been."""
+    path = tmp_path / "f"
+    path.write_bytes(b"0123456789")
+    buffer = bytearray(4)
+    with Source(str(path)) as source:
+        assert (source.read_into(memoryview(buffer), 3), bytes(buffer)) == (4, b"3456")
+        assert (source.read_into(memoryview(buffer), 8), bytes(buffer)) == (2, b"8956")
+        assert source.read(0, 2) == b"01"
+
+
 def test_one_line_can_be_read_where_it_starts(tmp_path: Path) -> None:
     """A line by its offset: whole, cut when too long, None while it is incomplete."""
     path = tmp_path / "f"

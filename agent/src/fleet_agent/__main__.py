@@ -1,4 +1,4 @@
-"""The agent's command line: `fleet-agent snapshot` and `fleet-agent stream`."""
+"""The agent's command line: `fleet-agent snapshot`, `stream`; and `fleet-agent hooks`, which writes."""
 
 import argparse
 import math
@@ -11,18 +11,20 @@ from fleet_agent.scan import Scanner
 from fleet_agent.tools import PRIVACIES, tools
 
 _STDIN, _STDOUT = 0, 1
+SNAPSHOT_GIT_WAIT_S = 1.0  # for all repositories together; what git has not told by then is not known
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. A closed stdout is no error: whoever read it has had enough."""
     arguments = _parser().parse_args(argv)
+    if arguments.verb == "hooks":
+        return _hooks(arguments)
     sys.dont_write_bytecode = True  # what is imported from here on: the agent writes nothing
     try:
-        scanner = Scanner(tools(arguments.privacy))
         if arguments.verb == "snapshot":
-            _snapshot(scanner)
+            _snapshot(Scanner(tools(arguments.privacy, one_shot=True), git_wait_s=SNAPSHOT_GIT_WAIT_S))
         else:
-            _stream(scanner, arguments.interval)
+            _stream(Scanner(tools(arguments.privacy)), arguments.interval)
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
@@ -32,14 +34,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _snapshot(scanner: Scanner) -> None:
     _write(encode.line(machine.hello()))
-    for line in encode.snapshot_lines(scanner.scan(), seq=1):
+    try:
+        reading = scanner.scan()
+    finally:
+        scanner.close()
+    for line in encode.snapshot_lines(reading, seq=1):
         _write(line)
 
 
 def _stream(scanner: Scanner, interval_s: float) -> None:
     os.nice(stream.NICENESS)
     commands = stream.Commands(_STDIN)
-    stream.run(machine.hello(), scanner.scan, _write, commands.wait, interval_s)
+    try:
+        stream.run(machine.hello(), scanner.scan, _write, commands.wait, interval_s)
+    finally:
+        scanner.close()
+
+
+def _hooks(arguments: argparse.Namespace) -> int:
+    from fleet_agent.tools.codex.holders import home_of
+    from fleet_agent.tools.codex.hooks import setup
+
+    home = arguments.home or home_of(os.environ) or os.path.expanduser("~/.codex")
+    try:
+        print(setup.run(arguments.action, home, os.environ))
+    except setup.HooksError as exc:
+        print(f"fleet-agent hooks: {exc}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _write(data: bytes) -> None:
@@ -49,7 +71,7 @@ def _write(data: bytes) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fleet-agent",
-        description="Prints the coding-agent sessions of this machine as NDJSON. It only reads.",
+        description="Prints the coding-agent sessions of this machine as NDJSON. Only `hooks` writes.",
     )
     parser.add_argument("--version", action="version", version=f"fleet-agent {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -65,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--interval", type=_interval, default=2.0, metavar="S", help="seconds between readings (2)"
     )
+    hooks = verbs.add_parser("hooks", help="let Codex itself tell when it asks somebody (docs/hooks.md)")
+    hooks.add_argument("action", choices=("install", "uninstall", "status"))
+    hooks.add_argument("--home", metavar="DIR", help="another CODEX_HOME")
     return parser
 
 

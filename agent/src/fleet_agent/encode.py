@@ -9,7 +9,10 @@ import msgspec
 from fleet_agent.redact import clip, redact
 from fleet_agent.scan import Reading
 from fleet_agent.wire import (
+    MAX_CHILDREN,
+    MAX_LIMITS,
     MAX_LINE_BYTES,
+    MAX_PORTS,
     MAX_SESSIONS,
     MAX_SNAPSHOT_BYTES,
     MAX_TEXT_CHARS,
@@ -23,15 +26,24 @@ from fleet_agent.wire import (
 MAX_PROBLEMS = 100
 MAX_PROBLEM_CHARS = 1000
 MAX_PIDS = 1000
+MAX_SESSION_BYTES = MAX_LINE_BYTES // 2  # only paths and names made for it come near
 _FRAME_BYTES = 512  # what a snapshot line has around its sessions and problems
 
 # Paths that are no valid UTF-8 come as lone surrogates (PEP 383); JSON cannot carry those.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Words of ours and checked ids; everything else may hold what somebody typed.
 _OURS = re.compile("tool|(root_|parent_|forked_from_)?id|state|detail|evidence|confidence|title_source|kind")
+_OF_HOST = ("rate_limits", "orphan_ports", "vitals", "cost")
+_BOUNDS = {  # of every list that is sent
+    "pids": MAX_PIDS,
+    "children": MAX_CHILDREN,
+    "ports": MAX_PORTS,
+    "orphan_ports": MAX_PORTS,
+    "rate_limits": MAX_LIMITS,
+}
 _DROP_LAST = ("waiting", "working", "unknown", "idle", "ended")  # what is dropped first stands last
 
-T = TypeVar("T", Session, Problem)
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def line(frame: Hello | Heartbeat | Snapshot) -> bytes:
@@ -50,26 +62,34 @@ def snapshot_lines(reading: Reading, seq: int) -> list[bytes]:
         problems.append(
             Problem("limit", f"{len(reading.problems) - MAX_PROBLEMS} more problems are not listed")
         )
-    room_bytes = MAX_SNAPSHOT_BYTES - 2 * _FRAME_BYTES - sum(map(_size, problems))
-    sessions = _fitting([_safe(session) for session in _by_weight(reading.sessions)], room_bytes)
+    host = _host(reading)
+    host_bytes = _size(host)
+    room_bytes = MAX_SNAPSHOT_BYTES - 2 * _FRAME_BYTES - host_bytes - sum(map(_size, problems))
+    sessions = _fitting([_safe_session(session) for session in _by_weight(reading.sessions)], room_bytes)
     left_out = len(reading.sessions) - len(sessions)
     if left_out:
         problems.append(Problem("limit", f"{left_out} of {len(reading.sessions)} sessions are not listed"))
-    parts = _parts(sessions, problems)
-    return [
-        line(
-            Snapshot(
-                seq=seq,
-                now=reading.now,
-                sessions=tuple(part_sessions),
-                problems=tuple(part_problems),
-                complete=reading.complete,
-                scan_ms=reading.scan_ms,
-                more=number < len(parts),
-            )
+    parts = _parts(sessions, problems, host_bytes)
+    *first, last = [
+        Snapshot(
+            seq=seq,
+            now=reading.now,
+            sessions=tuple(part_sessions),
+            problems=tuple(part_problems),
+            complete=reading.complete,
+            scan_ms=reading.scan_ms,
+            more=number < len(parts),
         )
         for number, (part_sessions, part_problems) in enumerate(parts, 1)
     ]
+    whole = {name: getattr(host, name) for name in _OF_HOST}  # readers take the last line's
+    return [*map(line, first), line(msgspec.structs.replace(last, **whole))]
+
+
+def _host(reading: Reading) -> Snapshot:
+    """What a reading says of the host itself, safe and bounded, in a snapshot of nothing else."""
+    host = Snapshot(0, 0.0, **{name: getattr(reading, name) for name in _OF_HOST})
+    return _safe(host)
 
 
 def _by_weight(sessions: tuple[Session, ...]) -> list[Session]:
@@ -83,22 +103,27 @@ def _by_weight(sessions: tuple[Session, ...]) -> list[Session]:
 def _fitting(sessions: list[Session], room_bytes: int) -> list[Session]:
     kept = []
     for session in sessions[:MAX_SESSIONS]:
-        room_bytes -= _size(session) + _FRAME_BYTES // 8
+        size_bytes = _size(session)
+        if size_bytes > MAX_SESSION_BYTES:
+            continue
+        room_bytes -= size_bytes + _FRAME_BYTES // 8
         if room_bytes < 0:
             break
         kept.append(session)
     return kept
 
 
-def _parts(sessions: list[Session], problems: list[Problem]) -> list[tuple[list[Session], list[Problem]]]:
-    """Sessions and problems, packed into as many lines as they need."""
+def _parts(
+    sessions: list[Session], problems: list[Problem], taken_bytes: int
+) -> list[tuple[list[Session], list[Problem]]]:
+    """Sessions and problems, packed into as many lines as they need; so much of each is kept for the rest."""
     parts: list[tuple[list[Session], list[Problem]]] = [([], [])]
-    used_bytes = _FRAME_BYTES
+    used_bytes = _FRAME_BYTES + taken_bytes
     for item in (*sessions, *problems):
         size_bytes = _size(item)
         if used_bytes + size_bytes > MAX_LINE_BYTES:
             parts.append(([], []))
-            used_bytes = _FRAME_BYTES
+            used_bytes = _FRAME_BYTES + taken_bytes
         used_bytes += size_bytes
         if isinstance(item, Problem):
             parts[-1][1].append(item)
@@ -125,9 +150,21 @@ def _safe(item: T) -> T:
             safe = clip(value, MAX_TEXT_CHARS) if _OURS.fullmatch(name) else _safe_text(value)
             if safe is not value:
                 changes[name] = safe
-        elif name == "pids" and len(value) > MAX_PIDS:
-            changes[name] = value[:MAX_PIDS]
+        elif isinstance(value, msgspec.Struct):
+            inner = _safe(value)
+            if inner is not value:
+                changes[name] = inner
+        elif isinstance(value, tuple) and value:
+            changes[name] = tuple(
+                _safe(each) if isinstance(each, msgspec.Struct) else each for each in value[: _BOUNDS[name]]
+            )
     return msgspec.structs.replace(item, **changes) if changes else item
+
+
+@lru_cache(maxsize=MAX_SESSIONS)
+def _safe_session(session: Session) -> Session:
+    """The same as when it was last sent, for most."""
+    return _safe(session)
 
 
 @lru_cache(maxsize=1024)

@@ -1,87 +1,85 @@
-"""The branch of a directory now, read from .git/HEAD. Starts no process, takes no lock."""
+"""The work tree that a directory is in, and its branch now, from the files in .git. Starts no process."""
 
 import os
 import re
-import time
-from collections.abc import Callable
 
 import msgspec
 
 from fleet_agent.files import read_small
 
-TTL_S = 30.0  # a repository may appear in, or vanish from, the parents of a directory
 MAX_PARENTS = 64
-MAX_CACHED = 2000
 
 _REF = re.compile(rb"ref: refs/heads/(.{1,400}?)\s*")
 _COMMIT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\s*")
-_SHORT_COMMIT = 8
+SHORT_COMMIT = 8
 
 
-class _Found(msgspec.Struct):
-    until_s: float
-    head: str | None = None  # path of the HEAD file
-    seen: tuple[int, int] | None = None  # its inode and mtime
-    branch: str | None = None
+class WorkTree(msgspec.Struct, frozen=True):
+    """A repository's files, and where git keeps what it knows of them: gitrepository-layout(5)."""
+
+    root: str
+    git_dir: str
 
 
-class Branches:
-    """Branch names by directory, cached. `clock` is monotonic, in seconds."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._cache: dict[str, _Found] = {}
-
-    def of(self, directory: str) -> str | None:
-        """The branch checked out in `directory`, its short commit if detached, None outside a repository."""
-        found = self._cache.get(directory)
-        if found is None or self._clock() >= found.until_s:
-            if len(self._cache) >= MAX_CACHED:
-                self._cache.clear()
-            found = self._cache[directory] = _Found(self._clock() + TTL_S, find_head(directory))
-        if found.head:
-            _refresh(found, found.head)
-        return found.branch
-
-
-def _refresh(found: _Found, head: str) -> None:
-    try:
-        status = os.stat(head)
-        seen = (status.st_ino, status.st_mtime_ns)
-        if seen != found.seen:
-            found.seen, found.branch = seen, parse_head(read_small(head))
-    except OSError:
-        found.head = found.branch = None
-
-
-def find_head(directory: str) -> str | None:
-    """The HEAD file of the work tree that `directory` is in, or None. Follows the .git file of a worktree."""
+def find_work_tree(directory: str) -> WorkTree | None:
+    """The work tree that `directory` is in, or None. Follows the .git file of a worktree or a submodule."""
     if not os.path.isabs(directory):
         return None
     for _ in range(MAX_PARENTS):
-        head = _head_in(f"{directory.rstrip('/')}/.git")
-        if head:
-            return head
-        parent = os.path.dirname(directory)
-        if parent == directory:
+        directory = directory.rstrip("/")
+        git_dir = _git_dir(f"{directory}/.git")
+        if git_dir:
+            return WorkTree(directory or "/", git_dir)
+        if not directory:
             break
-        directory = parent
+        directory = os.path.dirname(directory)
     return None
 
 
-def _head_in(dot_git: str) -> str | None:
+def _git_dir(dot_git: str) -> str | None:
+    """The directory with the HEAD, for what is named .git."""
     try:
-        if os.path.isdir(dot_git):
-            git_dir = dot_git
-        else:
+        git_dir = dot_git
+        if not os.path.isdir(dot_git):
             key, _, path = os.fsdecode(read_small(dot_git)).partition(":")
             if key != "gitdir":
                 return None
-            git_dir = os.path.join(os.path.dirname(dot_git), path.strip())
-        head = os.path.join(git_dir, "HEAD")
-        return head if os.path.isfile(head) else None
+            git_dir = os.path.normpath(os.path.join(os.path.dirname(dot_git), path.strip()))
+        return git_dir if os.path.isfile(f"{git_dir}/HEAD") else None
     except (OSError, ValueError):
         return None
+
+
+class Branch:
+    """The branch of one work tree, read again when its HEAD changed."""
+
+    def __init__(self, git_dir: str) -> None:
+        self._head = f"{git_dir}/HEAD"
+        self._seen: Stamp | None = None
+        self._name: str | None = None
+
+    def now(self) -> str | None:
+        """The branch that is checked out, the short commit if it is detached; None when HEAD cannot be read."""
+        seen = stamp(self._head)
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._name = parse_head(read_small(self._head))
+            except OSError:
+                self._name = None
+        return self._name
+
+
+Stamp = tuple[int, int, int]
+
+
+def stamp(path: str) -> Stamp | None:
+    """What changes when a file is replaced or written to; None while there is no such file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def parse_head(raw: bytes) -> str | None:
@@ -92,4 +90,4 @@ def parse_head(raw: bytes) -> str | None:
     ref = _REF.fullmatch(raw)
     if ref:
         return None if ref[1] == b".invalid" else ref[1].decode("utf-8", "replace")
-    return raw[:_SHORT_COMMIT].decode("ascii") if _COMMIT.fullmatch(raw) else None
+    return raw[:SHORT_COMMIT].decode("ascii") if _COMMIT.fullmatch(raw) else None

@@ -6,14 +6,16 @@ change (fork comes before exec), so young processes are looked at again, and now
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
-import psutil
 
-from fleet_agent import procfs
+from fleet_agent import native, procfs
+from fleet_agent.arrivals import Arrivals
+from fleet_agent.kin import Child, Kin
+from fleet_agent.openfiles import OpenFiles
 
-FULL_PASS_S = 30.0
+FULL_PASS_S = 60.0
 YOUNG_S = 5.0
 
 
@@ -34,20 +36,12 @@ class Process(msgspec.Struct, frozen=True):
     environ: dict[str, str] | None = None
 
 
-class Child(msgspec.Struct, frozen=True):
-    """A direct child of a tool's process. `environ` as in `Process`."""
-
-    pid: int
-    ppid: int
-    created_at: float
-    environ: dict[str, str] | None
-
-
 class ProcessTable:
     """The processes of this host from tick to tick.
 
     `is_tool(image)` says whether a program (a path, or a short name) may be a tool; `variables` are the
-    environment variables of interest; `clock` is monotonic, in seconds.
+    environment variables of interest, `marks` those of them that tools give to what they start; `clock` is
+    monotonic, in seconds.
     """
 
     def __init__(
@@ -55,45 +49,58 @@ class ProcessTable:
         is_tool: Callable[[str], bool],
         variables: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        marks: Iterable[str] = (),
     ) -> None:
         self._is_tool = is_tool
         self._variables = frozenset(variables)
         self._clock = clock
-        self._pids: set[int] = set()
+        self._arrivals = Arrivals()
         self._young: dict[int, float] = {}  # pid -> when it was first seen
         self._tools: dict[int, Process] = {}
-        self._parents: dict[int, int] = {}
-        self._full_pass_s: float | None = None
+        self._stats: dict[int, procfs.Stat] = {}
+        self._open = OpenFiles(clock)
+        self._kin = Kin(self._variables, frozenset(marks))
+        self._full_pass_s = clock()  # when the next is due
 
     def scan(self, full: bool = False) -> None:
         """See what runs now. `full` looks at every process again."""
         now_s = self._clock()
-        if full or self._full_pass_s is None or now_s - self._full_pass_s >= FULL_PASS_S:
-            self._full_pass_s, full = now_s, True
-            self._parents.clear()
-        before, self._pids = self._pids, set(psutil.pids())
-        self._young.update(dict.fromkeys(self._pids - before, now_s))
-        young = {pid: s for pid, s in self._young.items() if pid in self._pids and now_s - s < YOUNG_S}
-        suspects = self._pids if full else young.keys() | (self._tools.keys() & self._pids)
+        self._open.keep(frozenset() if full else self._tools.keys())
+        full = full or now_s >= self._full_pass_s
+        if full:
+            self._full_pass_s = now_s + FULL_PASS_S
+        new = self._arrivals.look(full)
+        self._young.update(dict.fromkeys(new, now_s))
+        self._young = {pid: s for pid, s in self._young.items() if now_s - s < YOUNG_S}
+        young = self._young.keys()
+        suspects = self._arrivals.known if full else young | self._tools.keys()
+        self._stats = {}
         looked_at = {pid: self._look(pid, fresh=full or pid in young) for pid in sorted(suspects)}
         self._tools = {pid: process for pid, process in looked_at.items() if process}
-        self._young = young
+        self._kin.update(new, young, self._tools.keys(), full)
 
     @property
     def processes(self) -> tuple[Process, ...]:
         """Those that look like a tool, by pid, as of the last scan."""
         return tuple(self._tools.values())
 
+    @property
+    def kin(self) -> Mapping[int, Child]:
+        """What tools started, at any depth, and what carries one of the marks: by pid, as of the last scan."""
+        return self._kin.children
+
+    @property
+    def stats(self) -> Mapping[int, procfs.Stat]:
+        """The figures of the tools' processes and of their kin, by pid, as of the last scan."""
+        return self._stats | self._kin.stats
+
     def children(self, parents: frozenset[int]) -> tuple[Child, ...]:
-        """The direct children of some processes, as of the last scan."""
-        known = self._parents
-        self._parents = {pid: known[pid] if pid in known else _parent(pid) for pid in self._pids}
-        children = [(pid, ppid, _stat(pid)) for pid, ppid in self._parents.items() if ppid in parents]
-        return tuple(
-            Child(pid, ppid, stat.created_at, _environ(pid, self._variables))
-            for pid, ppid, stat in children
-            if stat
-        )
+        """The direct children of some processes of tools, as of the last scan."""
+        return tuple(child for child in self._kin.children.values() if child.ppid in parents)
+
+    def open_files(self, process: Process, wanted: Callable[[str], object]) -> list[tuple[str, bool]]:
+        """Path and "open for writing" of the `wanted` files that a process holds open. Raises `OSError`."""
+        return self._open.of(process.pid, process.born, wanted)
 
     @property
     def hidden(self) -> bool:
@@ -102,77 +109,23 @@ class ProcessTable:
 
     def _look(self, pid: int, fresh: bool) -> Process | None:
         """The process, if it looks like a tool. `fresh` reads its details even if they were read before."""
-        image = _image(pid)
-        stat = _stat(pid) if image and self._is_tool(image) else None
+        before = self._tools.get(pid)
+        if before and not fresh:
+            stat = native.stat(pid)
+            if stat and stat.born == before.born:
+                self._stats[pid] = stat
+                return before
+        image = native.image(pid)
+        stat = native.stat(pid) if image and self._is_tool(image) else None
         if stat is None:
             return None
-        before = self._tools.get(pid)
-        if before and not fresh and (before.born, before.image) == (stat.born, image):
-            return before
+        self._stats[pid] = stat
         return _details(pid, image, stat, self._variables)
 
 
-def open_files(process: Process, wanted: Callable[[str], object]) -> list[tuple[str, bool]]:
-    """Path and "open for writing" of the `wanted` files that a process holds open. Raises `OSError`."""
-    if procfs.AVAILABLE:
-        return procfs.open_files(process.pid, wanted)
-    try:
-        return [(f.path, True) for f in psutil.Process(process.pid).open_files() if wanted(f.path)]
-    except psutil.AccessDenied as exc:
-        raise PermissionError(str(exc)) from exc
-    except psutil.Error as exc:
-        raise ProcessLookupError(str(exc)) from exc
-
-
 def _details(pid: int, image: str, stat: procfs.Stat, variables: frozenset[str]) -> Process | None:
-    argv: list[str] = []
-    uid, cwd = -1, None
-    try:
-        process = psutil.Process(pid)
-        uid = process.uids().effective
-        argv = process.cmdline()
-        cwd = process.cwd() or None
-    except psutil.NoSuchProcess:
+    uid = native.uid(pid)
+    if uid is None:
         return None
-    except (psutil.Error, OSError):
-        pass  # what is readable is kept: another user's directory is not
-    environ = _environ(pid, variables)
-    return Process(pid, stat.born, stat.created_at, image, tuple(argv), uid, stat.tty, cwd, environ)
-
-
-def _environ(pid: int, variables: frozenset[str]) -> dict[str, str] | None:
-    try:
-        environ = psutil.Process(pid).environ()
-    except (psutil.Error, OSError):
-        return None
-    return {name: environ[name] for name in variables if name in environ}
-
-
-def _image(pid: int) -> str:
-    if procfs.AVAILABLE:
-        return procfs.image(pid)
-    try:
-        process = psutil.Process(pid)
-        try:
-            return str(process.exe() or process.name())
-        except psutil.AccessDenied:
-            return str(process.name())
-    except psutil.Error:
-        return ""
-
-
-def _stat(pid: int) -> procfs.Stat | None:
-    if procfs.AVAILABLE:
-        return procfs.stat(pid)
-    try:
-        process = psutil.Process(pid)
-        tty = process.terminal()
-        created_at = process.create_time()
-        return procfs.Stat(process.ppid(), created_at, created_at, tty and tty.removeprefix("/dev/"))
-    except psutil.Error:
-        return None
-
-
-def _parent(pid: int) -> int:
-    stat = _stat(pid)
-    return stat.ppid if stat else -1
+    argv, cwd, environ = native.argv(pid), native.cwd(pid), native.variables(pid, variables)
+    return Process(pid, stat.born, stat.created_at, image, argv, uid, stat.tty, cwd, environ)

@@ -1,29 +1,104 @@
 """The few facts of a process that are read at every tick, straight from Linux's /proc.
 
 psutil gives the same, and `processes` uses it on other systems and for everything that is asked rarely; but it
-costs ten times as much per process, and these are asked of every process of the host. Format: proc_pid_stat(5).
+costs ten times as much per process, and these are asked of every process of the host. Formats: proc(5),
+proc_pid_stat(5).
 """
 
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 AVAILABLE = sys.platform == "linux" and os.path.isdir("/proc/self/fd")
+HAS_CHILDREN = os.path.exists("/proc/thread-self/children")  # a kernel with CONFIG_PROC_CHILDREN
 
+MAX_ENVIRON_BYTES = 128 << 10  # and of arguments
+MAX_TABLE_BYTES = 1 << 20  # some 7,000 connections
+# In a container it may be one that lxcfs made up.
+_LOADAVG_IS_REAL = AVAILABLE and os.stat("/proc/loadavg").st_dev == os.stat("/proc/self").st_dev
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt
 
 
 class Stat(msgspec.Struct, frozen=True, gc=False):
-    """`born` tells a pid from a later process with the same pid; `created_at` is epoch seconds."""
+    """`born` tells a pid from a later process with the same pid; `created_at` is epoch seconds.
+
+    `cpu_s`: what it used so far, with its children that ended and were waited for.
+    """
 
     ppid: int
     born: float
     created_at: float
     tty: str | None
+    cpu_s: float = 0.0
+    rss_bytes: int = 0
+
+
+def pids() -> frozenset[int]:
+    """Every process that this user may see."""
+    return frozenset(map(int, filter(str.isdecimal, os.listdir("/proc"))))
+
+
+def last_pid() -> int:
+    """The pid that was given away last; 0 where that is not known: proc_loadavg(5)."""
+    fields = _read("/proc/loadavg").split() if _LOADAVG_IS_REAL else []
+    return int(fields[4]) if len(fields) == 5 else 0
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process that live now: each of its threads may have some."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, _read(f"/proc/{pid}/task/{thread}/children", 1 << 20).split())
+    except OSError:
+        pass  # it ended
+    return found
+
+
+def argv(pid: int) -> tuple[str, ...]:
+    """The arguments of a process: proc_pid_cmdline(5). One that renamed itself may have blanks for NULs."""
+    raw = _read(f"/proc/{pid}/cmdline", MAX_ENVIRON_BYTES)
+    parts = raw.removesuffix(b"\0").split(b"\0") if b"\0" in raw else raw.split()
+    return tuple(map(os.fsdecode, parts))
+
+
+def uid(pid: int) -> int | None:
+    """The effective user of a process: the second number of "Uid:" in proc_pid_status(5)."""
+    _, found, rest = _read(f"/proc/{pid}/status").partition(b"\nUid:")
+    return int(rest.split(maxsplit=2)[1]) if found else None
+
+
+def environ(pid: int) -> bytes | None:
+    """The environment that a process was started with: proc_pid_environ(5). None where it may not be read.
+
+    Just after a process executed a program it is empty for a moment.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, MAX_ENVIRON_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def parse_environ(raw: bytes, names: Iterable[str]) -> dict[str, str]:
+    """The wanted ones of NUL-terminated NAME=VALUE entries; the first of each name, as getenv(3) takes it."""
+    raw, found = b"\0" + raw, {}
+    for name in names:
+        key = b"\0%b=" % name.encode()
+        at = raw.find(key)
+        if at >= 0:
+            found[name] = os.fsdecode(raw[at + len(key) :].partition(b"\0")[0])
+    return found
 
 
 def image(pid: int) -> str:
@@ -40,14 +115,21 @@ def image(pid: int) -> str:
 
 
 def stat(pid: int) -> Stat | None:
-    """None when the process is gone, or hidden."""
+    """None when the process is gone, or hidden; and for a thread that is not the process itself."""
     fields = _read(f"/proc/{pid}/stat").rpartition(b") ")[2].split()  # the name before it may hold anything
-    if len(fields) < 20:
+    if len(fields) < 36 or fields[35] == b"-1":  # exit_signal: only a process sends one
         return None
-    ticks = int(fields[19])
+    ticks, cpu_ticks = int(fields[19]), sum(map(int, fields[11:15]))
     # psutil adds the second in which the machine booted; this is exact, and follows the clock when it is set.
     booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return Stat(int(fields[1]), ticks, booted_at + ticks / _TICKS_PER_S, tty_name(int(fields[4])))
+    return Stat(
+        int(fields[1]),
+        ticks,
+        booted_at + ticks / _TICKS_PER_S,
+        tty_name(int(fields[4])),
+        cpu_ticks / _TICKS_PER_S,
+        int(fields[21]) * _PAGE_BYTES,
+    )
 
 
 def tty_name(number: int) -> str | None:
@@ -60,18 +142,65 @@ def tty_name(number: int) -> str | None:
     return None
 
 
-def open_files(pid: int, wanted: Callable[[str], object]) -> list[tuple[str, bool]]:
-    """Path and "open for writing" of the `wanted` files that a process holds open. Raises `OSError`."""
+class OpenFile(msgspec.Struct, frozen=True, gc=False):
+    """A file that a process holds open. `link` is what /proc calls it."""
+
+    link: str
+    path: str
+    writable: bool
+
+
+def open_files(pid: int, wanted: Callable[[str], object]) -> list[OpenFile]:
+    """The `wanted` files that a process holds open. Raises `OSError`."""
     found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         link = f"/proc/{pid}/fd/{fd}"
         try:
             path = os.readlink(link)
             if wanted(path):
-                found.append((path, bool(os.lstat(link).st_mode & 0o200)))
+                found.append(OpenFile(link, path, bool(os.lstat(link).st_mode & 0o200)))
         except FileNotFoundError:
             continue  # closed meanwhile
     return found
+
+
+def open_count(pid: int) -> int:
+    """How many files a process holds open; 0 where the kernel does not say (before 6.2)."""
+    try:
+        return os.stat(f"/proc/{pid}/fd").st_size
+    except OSError:
+        return 0
+
+
+def target(link: str) -> str:
+    """What an open file is; "" when it was closed meanwhile."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
+def socket_inodes(pid: int) -> set[int]:
+    """The sockets that a process holds open. Empty where that may not be seen."""
+    try:
+        links = [f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return set()
+    targets = (target(link) for link in links)
+    return {int(target[8:-1]) for target in targets if target.startswith("socket:[")}
+
+
+def listening_sockets() -> dict[int, int]:
+    """Inode -> port of every TCP socket that listens, in this network namespace."""
+    return parse_listening(_read("/proc/net/tcp", MAX_TABLE_BYTES)) | parse_listening(
+        _read("/proc/net/tcp6", MAX_TABLE_BYTES)
+    )
+
+
+def parse_listening(table: bytes) -> dict[int, int]:
+    """The same, from the text of one table: proc_pid_net(5). The kernel lists the listening ones first."""
+    rows = [line.split() for line in table.splitlines() if b" 0A " in line]
+    return {int(r[9]): int(r[1].rpartition(b":")[2], 16) for r in rows if len(r) > 9 and r[3] == b"0A"}
 
 
 def hides_processes() -> bool:
@@ -79,13 +208,13 @@ def hides_processes() -> bool:
     return not _read("/proc/1/stat")
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, limit_bytes: int = 4096) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        return os.read(fd, 4096)
+        return os.read(fd, limit_bytes)
     except OSError:
         return b""
     finally:

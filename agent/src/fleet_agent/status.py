@@ -1,13 +1,26 @@
 """Evidence -> the state of a session, with the reason and how sure it is. Pure.
 
-The best evidence comes first: what the tool's own server says; is there a live writer; what the transcript says
-of its last turn; open calls against live tool processes. "In progress" in a file is true only while a process
-holds the file open. Whatever cannot be told apart is `weak` or `unknown`, never a sure guess.
+The best evidence comes first: what the tool's own server says; is there a live writer; what its hooks say; what
+the transcript says of its last turn; open calls against live tool processes. "In progress" in a file is true
+only while a process holds the file open. Whatever cannot be told apart is `weak` or `unknown`, never a sure
+guess.
+
+`working/stuck` is an open turn in which nothing has moved for `STUCK_S`: no line was written, the file was not
+touched, and no process of an open call is seen. A tool whose process lives is `tool`, however long it runs; a
+session that waits for a person, or for its subagents, is not stuck either. (A model may think for that long
+without a word in the file: then it looks stuck, and `since_at` tells since when.)
+
+`waiting/rate_limit` is a session whose last turn failed because its account's limit is used up, while a process
+holds it open and the limit has not been reset: nothing but time or a purchase lets it go on.
 """
 
 import msgspec
 
+STUCK_S = 600.0
+BEGIN_S = 1.0  # from the start of a turn to its first lines; 0.05 s where nothing delays it
 APPROVAL_GRACE_S = 3.0  # a tool's process is there within a second of its call; give a busy machine three
+USED_UP = "usage_limit_exceeded"  # Codex's word for a limit of the account, not of the model's context
+_LONG = f"{STUCK_S / 60:.0f} minutes"
 _DOUBT = "ended without an answer, and this release does not record failures"
 _WAITS = {"approval": "an approval", "question": "an answer"}
 GATED = ("shell", "patch", "script")  # kinds of call for which the tool may have to ask a person first
@@ -41,6 +54,18 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     process: str = "maybe"
 
 
+class Hooked(msgspec.Struct, frozen=True):
+    """What a hook of the tool said, and nothing contradicts: that it asks a person.
+
+    `what`: approval | question; `at`: when it began to. `sure`: whether it would be seen that it was answered.
+    """
+
+    what: str
+    at: float
+    call: Call
+    sure: bool
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """What one reading shows of one session.
 
@@ -50,7 +75,9 @@ class Evidence(msgspec.Struct, frozen=True):
     file system ("network"). `gapless` is false when a part of the current turn was not read. `last_actor` (user
     | assistant | tool) is for old releases, which do not record where a turn begins and ends. `told` is what
     the tool's own server says, asked after all else was read: approval | question | active | idle | failed;
-    None if there is no server, or it does not say.
+    None if there is no server, or it does not say. `moved_at`: when anything of it moved last, as far as can be
+    seen. `limit_resets_at`: when the account's used-up limit is reset, if that is known. `packed`: its
+    transcript is compressed and was not read.
     """
 
     now: float
@@ -61,6 +88,7 @@ class Evidence(msgspec.Struct, frozen=True):
     last_actor: str | None = None
     active_at: float | None = None  # the last line
     resumed_at: float | None = None  # the last call of this turn got its output
+    compacting: str | None = None  # whether it looks like a compaction of the model's context: likely | maybe
     approvals: str | None = None  # the approval policy: never, on-request ...
     reviewer: str | None = None  # who answers them: user, or a program
     writer_at: float | None = None
@@ -69,10 +97,14 @@ class Evidence(msgspec.Struct, frozen=True):
     blind: str | None = None
     gapless: bool = True
     told: str | None = None
+    moved_at: float | None = None
+    limit_resets_at: float | None = None
+    packed: bool = False
+    hooked: Hooked | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The state of a session in the words of `fleet_agent.wire`."""
+    """The state of a session in the words of `fleet_agent.wire`. `call`: the open call that it is in."""
 
     state: str
     detail: str | None
@@ -80,6 +112,7 @@ class Verdict(msgspec.Struct, frozen=True):
     evidence: str | None
     confidence: str
     since_at: float | None
+    call: Call | None = None
 
 
 def judge(e: Evidence) -> Verdict:
@@ -90,6 +123,8 @@ def judge(e: Evidence) -> Verdict:
 def _from_files(e: Evidence) -> Verdict:
     if not e.readable:
         return Verdict("unknown", None, "Its transcript cannot be read.", None, "weak", None)
+    if e.packed:
+        return _packed(e)
     if e.turn is None:
         verdict = _without_lifecycle(e)
     elif not e.live:
@@ -104,17 +139,18 @@ def _from_files(e: Evidence) -> Verdict:
 def _told(e: Evidence, told: str) -> Verdict:
     """The daemon has the word. The files may be a moment behind it; they add the detail where they agree."""
     if told in _WAITS:
-        at = next((c.at for c in e.calls if (c.kind == "question") == (told == "question")), None)
-        at = at or (e.active_at if e.turn and e.turn.status == "open" else None)
+        call = next((c for c in e.calls if (c.kind == "question") == (told == "question")), None)
+        at = (call and call.at) or (e.active_at if e.turn and e.turn.status == "open" else None)
         reason = f"The Codex daemon says that it waits for {_WAITS[told]}."
-        return Verdict("waiting", told, reason, "app_server", "fact", at)
+        return Verdict("waiting", told, reason, "app_server", "fact", at, call)
     if told == "active":
         return _told_active(e)
     at = (e.turn and e.turn.ended_at) or e.active_at
     if told == "failed":
-        because = _because(e.turn) if e.turn and e.turn.status == "failed" else ""
-        reason = f"The Codex daemon says that its last turn failed{because}."
-        return Verdict("idle", "failed", reason, "app_server", "fact", at)
+        turn = e.turn if e.turn and e.turn.status == "failed" else Turn("failed", ended_at=at)
+        files = _failed(e, turn)
+        reason = f"The Codex daemon says that {files.reason[0].lower()}{files.reason[1:]}"
+        return Verdict(files.state, files.detail, reason, "app_server", "fact", at)
     return Verdict("idle", _idle_detail(e), "The Codex daemon says that it is idle.", "app_server", "fact", at)
 
 
@@ -124,10 +160,16 @@ def _told_active(e: Evidence) -> Verdict:
     says = "The Codex daemon says that it is at work"
     if files.state == "working" and e.gapless:
         reason = f"{says}: {files.reason[0].lower()}{files.reason[1:]}"
-        return Verdict("working", files.detail, reason, "app_server", "fact", files.since_at)
-    asking = files.state == "waiting"  # what looked like it; else a new turn that is not written down yet
-    detail, since_at = "tool" if asking and e.gapless else None, files.since_at if asking else None
-    return Verdict("working", detail, f"{says}.", "app_server", "fact", since_at)
+        # The daemon does not tell a compaction either: where the files do not tell it for sure, nothing does.
+        sure = "weak" if e.compacting == "maybe" and not e.calls else "fact"
+        return Verdict("working", files.detail, reason, "app_server", sure, files.since_at, files.call)
+    if files.state != "waiting":  # a new turn that is not written down yet
+        return Verdict("working", None, f"{says}.", "app_server", "fact", None)
+    if e.gapless and _is_still(e):
+        reason = f"{says}, but nothing has moved for more than {_LONG}."
+        return Verdict("working", "stuck", reason, "app_server", "fact", e.moved_at, files.call)
+    detail = "tool" if e.gapless else None  # it only looked like waiting
+    return Verdict("working", detail, f"{says}.", "app_server", "fact", files.since_at, files.call)
 
 
 def _idle_detail(e: Evidence) -> str | None:
@@ -152,7 +194,7 @@ def _closed_turn(e: Evidence, turn: Turn) -> Verdict:
     if turn.doubtful:
         return Verdict("idle", "turn_done", f"Its last turn {_DOUBT}.", "lifecycle", "weak", at)
     if turn.status == "failed":
-        return Verdict("idle", "failed", f"Its last turn failed{_because(turn)}.", "lifecycle", "fact", at)
+        return _failed(e, turn)
     if turn.status == "aborted":
         return Verdict("idle", "aborted", "Its last turn was interrupted.", "lifecycle", "fact", at)
     return Verdict(
@@ -160,11 +202,31 @@ def _closed_turn(e: Evidence, turn: Turn) -> Verdict:
     )
 
 
+def _failed(e: Evidence, turn: Turn) -> Verdict:
+    """Its last turn failed, and it is still open."""
+    at = turn.ended_at or e.active_at
+    reason = f"Its last turn failed{_because(turn)}."
+    if not (turn.error or "").startswith(USED_UP) or e.one_shot:  # an HTTP status may follow
+        return Verdict("idle", "failed", reason, "lifecycle", "fact", at)
+    if e.limit_resets_at is not None and e.now >= e.limit_resets_at:
+        reason = reason.removesuffix(".") + "; the limit has been reset since."
+        return Verdict("idle", "failed", reason, "lifecycle", "fact", at)
+    reason = reason.removesuffix(".") + "; it can go on once the limit is reset or raised."
+    confidence = "strong" if e.limit_resets_at is None else "fact"
+    return Verdict("waiting", "rate_limit", reason, "lifecycle", confidence, at)
+
+
 def _open_turn(e: Evidence, turn: Turn) -> Verdict:
     """A process holds the session open and is in the middle of a turn."""
     if _is_leftover(e, turn):
         reason = "Its last turn was cut off when its process died; it has been opened again since."
         return Verdict("idle", "aborted", reason, "lifecycle", "strong", e.active_at)
+    if e.hooked:
+        return _hooked(e.hooked)
+    if not e.calls and _is_still(e):
+        return _stuck(e, "no call is open")
+    if not e.calls and e.compacting:
+        return _compacting(e, turn)
     if not e.calls:
         since_at = e.resumed_at or turn.started_at or e.active_at
         reason = "A turn is running and no call is open: the model is at work."
@@ -176,11 +238,40 @@ def _open_turn(e: Evidence, turn: Turn) -> Verdict:
     return _other(e, list(e.calls))
 
 
+def _hooked(hooked: Hooked) -> Verdict:
+    reason = f"Codex's hook says that it waits for {_WAITS[hooked.what]}"
+    reason += "." if hooked.sure else "; whether it got it since cannot be seen."
+    confidence = "strong" if hooked.sure else "weak"
+    return Verdict("waiting", hooked.what, reason, "hook", confidence, hooked.at, hooked.call)
+
+
+def _compacting(e: Evidence, turn: Turn) -> Verdict:
+    """Either nothing was said in this turn yet, or the context is full: it looks like a compaction."""
+    at = e.resumed_at or turn.started_at
+    if e.compacting == "likely":
+        reason = "A turn is running that only counted tokens so far: the context is being compacted."
+        return Verdict("working", "compacting", reason, "lifecycle", "strong", at)
+    if at is None or (at == turn.started_at and e.now - at < BEGIN_S):
+        return Verdict("working", "thinking", "A turn has just begun.", "lifecycle", "weak", at)
+    reason = "A turn is running and says nothing: the context is probably being compacted."
+    return Verdict("working", "compacting", reason, "lifecycle", "weak", at)
+
+
 def _is_leftover(e: Evidence, turn: Turn) -> bool:
     """Whether a process that was killed began the turn: nothing closes it when another opens the session."""
     if turn.trigger == "exec" and e.server:
         return True
     return e.writer_at is not None and turn.started_at is not None and e.writer_at > turn.started_at
+
+
+def _is_still(e: Evidence) -> bool:
+    return e.moved_at is not None and e.now - e.moved_at >= STUCK_S
+
+
+def _stuck(e: Evidence, why: str, call: Call | None = None, confidence: str = "strong") -> Verdict:
+    reason = f"A turn is running, but nothing has moved for more than {_LONG}: {why}."
+    evidence = "pending_call" if call else "mtime"
+    return Verdict("working", "stuck", reason, evidence, confidence, e.moved_at, call)
 
 
 def _group(call: Call) -> str:
@@ -191,16 +282,18 @@ def _group(call: Call) -> str:
 
 def _question(_: Evidence, calls: list[Call]) -> Verdict:
     reason = f"It asked a question ({calls[0].name}) and has no answer yet."
-    return Verdict("waiting", "question", reason, "pending_call", "strong", calls[0].at)
+    return Verdict("waiting", "question", reason, "pending_call", "strong", calls[0].at, calls[0])
 
 
 def _running(e: Evidence, calls: list[Call]) -> Verdict:
     """A call's process is alive. Beside it another call may wait for a person: then this is not sure."""
     beside = any(_group(c) == "gated" for c in e.calls) and e.approvals != "never"
-    reason = f"The process of a call of {calls[0].name} is running."
-    if beside:
-        reason = reason.removesuffix(".") + ", and another call beside it has none."
-    return Verdict("working", "tool", reason, "pending_call", "weak" if beside else "strong", calls[0].at)
+    call = calls[0]
+    long = call.at is not None and e.now - call.at >= STUCK_S
+    runs = f"runs for more than {_LONG}" if long else "is running"
+    reason = f"The process of a call of {call.name} {runs}"
+    reason += ", and another call beside it has none." if beside else "."
+    return Verdict("working", "tool", reason, "pending_call", "weak" if beside else "strong", call.at, call)
 
 
 def _gated(e: Evidence, calls: list[Call]) -> Verdict:
@@ -210,33 +303,41 @@ def _gated(e: Evidence, calls: list[Call]) -> Verdict:
     """
     call = calls[0]
     named = f"A call of {call.name} is open"
+    if call.process == "no" and _is_still(e) and (e.approvals == "never" or e.reviewer not in (None, "user")):
+        return _stuck(e, f"a call of {call.name} is open, and nothing runs for it", call)
+    state, detail, confidence = "working", "tool", "weak"
     if e.approvals == "never":
-        return Verdict(
-            "working", "tool", f"{named}; approvals are never asked.", "pending_call", "strong", call.at
-        )
-    if call.process == "maybe":
+        reason, confidence = f"{named}; approvals are never asked.", "strong"
+    elif call.process == "maybe":
         reason = f"{named}; whether its process runs cannot be seen."
-        return Verdict("working", "tool", reason, "pending_call", "weak", call.at)
-    if call.at is None or e.now - call.at < APPROVAL_GRACE_S:
-        return Verdict("working", "tool", f"{named} and has just begun.", "pending_call", "weak", call.at)
-    if e.reviewer not in (None, "user"):
+    elif call.at is None or e.now - call.at < APPROVAL_GRACE_S:
+        reason = f"{named} and has just begun."
+    elif e.reviewer not in (None, "user"):
         reason = f"{named} without a process; its approval is asked of {e.reviewer}, not of a person."
-        return Verdict("working", "tool", reason, "pending_call", "weak", call.at)
-    if call.escalated and call.kind == "shell":
+    elif call.escalated and call.kind == "shell":
         reason = f"{named} that asks to leave the sandbox, and nothing runs: it waits for an approval."
-        return Verdict("waiting", "approval", reason, "pending_call", "strong", call.at)
-    reason = f"{named} and nothing runs for it: it probably waits for an approval."
-    return Verdict("waiting", "approval", reason, "pending_call", "weak", call.at)
+        state, detail, confidence = "waiting", "approval", "strong"
+    else:
+        reason = f"{named} and nothing runs for it: it probably waits for an approval."
+        state, detail = "waiting", "approval"
+    return Verdict(state, detail, reason, "pending_call", confidence, call.at, call)
 
 
 def _other(e: Evidence, calls: list[Call]) -> Verdict:
-    waits = [c for c in calls if c.kind == "wait"]
-    if waits:
-        reason = f"It waits for its subagents ({waits[0].name})."
-        return Verdict("working", "subagents", reason, "pending_call", "strong", waits[0].at)
-    asks = calls[0].kind == "opaque" and e.approvals != "never"
-    reason = f"A call of {calls[0].name} is open" + ("; it may be waiting for an approval." if asks else ".")
-    return Verdict("working", "tool", reason, "pending_call", "weak" if asks else "strong", calls[0].at)
+    call = next((c for c in calls if c.kind == "wait"), calls[0])
+    if call.kind == "wait":
+        reason = f"It waits for its subagents ({call.name})."
+        return Verdict("working", "subagents", reason, "pending_call", "strong", call.at, call)
+    if _is_still(e):
+        return _stuck(e, f"a call of {call.name} is open, and what runs for it cannot be seen", call, "weak")
+    asks = call.kind == "opaque" and e.approvals != "never"
+    reason = f"A call of {call.name} is open" + ("; it may be waiting for an approval." if asks else ".")
+    return Verdict("working", "tool", reason, "pending_call", "weak" if asks else "strong", call.at, call)
+
+
+def _packed(e: Evidence) -> Verdict:
+    reason = "Its transcript is compressed, as Codex does with sessions that nobody has open; it was not read."
+    return Verdict("ended", None, reason, "process", "weak", e.active_at)
 
 
 def _without_writer(e: Evidence, turn: Turn) -> Verdict:
@@ -293,6 +394,8 @@ def _without_lifecycle(e: Evidence) -> Verdict:
         return msgspec.structs.replace(_open_turn(e, Turn("open")), confidence="weak")
     if e.last_actor == "assistant":
         return Verdict("idle", "turn_done", "The model spoke last" + unsaid, "lifecycle", "weak", e.active_at)
+    if _is_still(e):
+        return _stuck(e, "the model has to answer" + unsaid.removesuffix("."), confidence="weak")
     return Verdict("working", "thinking", "The model has to answer" + unsaid, "lifecycle", "weak", e.active_at)
 
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from fleet_agent.processes import ProcessTable
-from fleet_agent.wire import Problem, Session
+from fleet_agent.wire import Problem, RateLimit, Session
 
 PRIVACIES = ("meta", "title", "text")  # what may leave the host; each includes the one before it
 
@@ -16,6 +16,7 @@ class Found(msgspec.Struct, frozen=True):
     sessions: tuple[Session, ...] = ()
     problems: tuple[Problem, ...] = ()
     complete: bool = True
+    rate_limits: tuple[RateLimit, ...] = ()
 
 
 class Tool(Protocol):
@@ -27,17 +28,29 @@ class Tool(Protocol):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables of its processes that it needs."""
+        """The environment variables of its processes that it needs, besides the next two."""
+
+    @property
+    def session_variable(self) -> str:
+        """What names a session in the environment of all that it starts; "" if nothing does."""
+
+    @property
+    def call_variable(self) -> str:
+        """The same for the tool call; "" if nothing does."""
 
     def is_tool(self, image: str) -> bool:
         """Whether a program (its path, or a short process name) may be this tool's."""
+
+    def is_helper(self, image: str) -> bool:
+        """Whether a program below this tool is one that it runs for itself: a sandbox around a command, say."""
 
     def find(self, table: ProcessTable, now: float) -> Found:
         """The tool's sessions at `now`, in epoch seconds. The table was scanned just before."""
 
 
-def tools(privacy: str) -> tuple[Tool, ...]:
-    """A reader for every tool that is known."""
-    from fleet_agent.tools.codex.find import Codex
+def tools(privacy: str, one_shot: bool = False) -> tuple[Tool, ...]:
+    """A reader for every tool that is known. `one_shot`: there will be one reading only."""
+    from fleet_agent.tools.codex import find
 
-    return (Codex(privacy),)
+    account_bytes = find.ONE_SHOT_ACCOUNT_BYTES if one_shot else find.ACCOUNT_BYTES
+    return (find.Codex(privacy, account_bytes=account_bytes),)

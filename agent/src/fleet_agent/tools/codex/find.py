@@ -7,22 +7,28 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from fleet_agent.git import Branches
 from fleet_agent.machine import user_name
 from fleet_agent.mounts import Mounts
 from fleet_agent.processes import ProcessTable
-from fleet_agent.status import GATED, judge
+from fleet_agent.status import GATED, Call, judge
 from fleet_agent.tail import MAX_LINE_BYTES, Budget
 from fleet_agent.tools import Found
-from fleet_agent.tools.codex import argv
+from fleet_agent.tools.codex import argv, bare
 from fleet_agent.tools.codex.daemon import Daemons
 from fleet_agent.tools.codex.holders import Holdings, holdings, home_of, with_process
 from fleet_agent.tools.codex.homes import Homes
+from fleet_agent.tools.codex.hooks.events import HookEvents
+from fleet_agent.tools.codex.limits import Limits, account
+from fleet_agent.tools.codex.packed import SUFFIX, PackedFile
 from fleet_agent.tools.codex.session import Thread, evidence, session
 from fleet_agent.tools.codex.thread import ThreadFile
-from fleet_agent.wire import Problem, Session
+from fleet_agent.wire import Problem, RateLimit, Session
 
+USER_COMMAND = "user_shell"  # as Codex calls it when it is done (CommandExecution.source)
 READ_BUDGET_BYTES = 512 << 20  # of all rollouts together, in one reading
+# What one reading goes through of rollouts that are new to it, to account for their tokens: 2 to 4 GB a second.
+ACCOUNT_BYTES = 64 << 20  # goes on in the next reading
+ONE_SHOT_ACCOUNT_BYTES = 768 << 20  # there is no next one, and somebody waits: a third of a second
 
 Loose = dict[str, tuple[str, int]]  # rollouts that no process holds: path -> (thread id, mtime in ns)
 
@@ -34,27 +40,36 @@ class Codex:
     """
 
     name = "codex"
-    variables = ("CODEX_HOME", "HOME", "CODEX_THREAD_ID", "CODEX_TOOL_CALL_ID")
+    session_variable, call_variable = "CODEX_THREAD_ID", "CODEX_TOOL_CALL_ID"
+    variables = ("CODEX_HOME", "HOME", session_variable, call_variable)
 
     def __init__(
         self,
         privacy: str = "meta",
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
+        account_bytes: int = ACCOUNT_BYTES,
     ) -> None:
+        self._account_bytes = account_bytes
         own = (home_of(environ), home_of({"HOME": environ.get("HOME", "")}))
         self._homes = Homes([home for home in own if home], clock)
         self._want_prompts = privacy != "meta"
+        self._show_steps = privacy == "text"
+        self._limits = Limits()
         self._files: dict[str, ThreadFile] = {}
         self._writerless: Loose = {}
-        self._branches = Branches(clock)
         self._mounts = Mounts(clock)
         self._daemons = Daemons(clock)
+        self._hooks = HookEvents()
         self._problems: list[Problem] = []
 
     def is_tool(self, image: str) -> bool:
         """Whether a program is the native Codex binary."""
         return argv.is_codex(image)
+
+    def is_helper(self, image: str) -> bool:
+        """Whether a program below Codex is part of Codex."""
+        return argv.is_helper(image)
 
     def find(self, table: ProcessTable, now: float) -> Found:
         """All threads that a process holds open, and those that ended lately. `now` is epoch seconds."""
@@ -63,8 +78,10 @@ class Codex:
         self._check_permissions(table.hidden, held)
         sees_all = not (table.hidden or held.unreadable)
         threads = self._with_words(_with_processes(self._threads(held, loose), table))
-        sessions = tuple(self._session(thread, now, sees_all) for thread in threads)
-        return Found(sessions, tuple(self._problems), sees_all and self._homes.complete)
+        sessions = [self._session(thread, now, sees_all) for thread in threads]
+        sessions += self._bare_sessions(held, threads, table, now)
+        complete = sees_all and self._homes.complete
+        return Found(tuple(sessions), tuple(self._problems), complete, self._rate_limits(threads, now))
 
     def _look(self, table: ProcessTable, now: float) -> tuple[Holdings, Loose]:
         """What is held open, and what was written lately and is not.
@@ -73,19 +90,20 @@ class Codex:
         started since the first, or may have been another program when it was looked at last. (On a network file
         system the writer is likely on another host.)
         """
-        held = holdings(table.processes)
+        held = holdings(table.processes, table.open_files)
         loose = _without(held, self._homes.poll(held.homes, now))
         new = loose.items() - self._writerless.items()
         if any(not self._mounts.on_network(path) for path, _ in new):
             table.scan(full=True)
-            held = holdings(table.processes)
+            held = holdings(table.processes, table.open_files)
             loose = _without(held, loose)
         self._writerless = loose
         return held, loose
 
     def _threads(self, held: Holdings, loose: Loose) -> list[Thread]:
         """Every thread with what its file says. Files that are not needed any more are forgotten."""
-        paths = {thread_id: path for path, (thread_id, _) in loose.items()}
+        plain_last = sorted(loose.items(), key=lambda item: not item[0].endswith(SUFFIX))
+        paths = {thread_id: path for path, (thread_id, _) in plain_last}
         wanted = [
             # A thread may be loaded, and its rollout not opened yet.
             Thread(thread_id, holder.home, holder.path or paths.pop(thread_id, None), holder)
@@ -96,11 +114,24 @@ class Codex:
         self._files = {path: file for path, file in self._files.items() if path in used}
         budget = Budget(READ_BUDGET_BYTES)
         threads = [self._read(thread, thread.path, budget) if thread.path else thread for thread in wanted]
-        return [thread for thread in threads if thread.holder or not thread.gone]
+        return self._accounted([thread for thread in threads if thread.holder or not thread.gone])
+
+    def _accounted(self, threads: list[Thread]) -> list[Thread]:
+        """The threads with what they spent. Those with least to be read come first: gigabytes make none wait."""
+        budget = Budget(self._account_bytes)
+        files = {thread.id: self._files[thread.path] for thread in threads if thread.path in self._files}
+        for file in sorted(files.values(), key=lambda file: file.unaccounted_bytes):
+            try:
+                if file.unaccounted_bytes:
+                    file.account(budget)
+            except Exception as exc:
+                self._bug(exc, file.path)
+        return [msgspec.structs.replace(t, usage=files[t.id].usage) if t.id in files else t for t in threads]
 
     def _read(self, thread: Thread, path: str, budget: Budget) -> Thread:
         """The thread with what its file says. Whatever goes wrong with it leaves the other threads alone."""
-        file = self._files.get(path) or ThreadFile(path, self._want_prompts)
+        packed = path.endswith(SUFFIX)
+        file = self._files.get(path) or (PackedFile if packed else ThreadFile)(path, self._want_prompts)
         self._files[path] = file
         try:
             file.poll(budget)
@@ -110,13 +141,19 @@ class Codex:
             return msgspec.structs.replace(thread, readable=False)
         if thread.holder or not file.gone:
             self._check_file(file)
+        in_turn = bool(file.facts and file.facts.turn and file.facts.turn.status == "open")
         return msgspec.structs.replace(
             thread,
+            asked=self._hooks.asked(thread.home, thread.id) if in_turn and thread.home else None,
             facts=file.facts,
             calls=tuple(file.facts.calls.values()) if file.facts else (),
             readable=file.fault is None,
             gone=file.gone,
             behind=file.behind,
+            packed=packed and file.facts is None,
+            size_bytes=file.size_bytes,
+            grown_bytes=file.growth.grown_bytes,
+            show_steps=self._show_steps,
             modified_at=file.modified_at,
             prompt=file.prompt,
         )
@@ -134,11 +171,26 @@ class Codex:
             blind = "network" if shared else None if sees_all else "scan"
             verdict = judge(evidence(thread, now, blind))
             name = self._homes.name(thread.home, thread.id)
-            branch = self._branches.of(thread.cwd) if thread.cwd else None
-            return session(msgspec.structs.replace(thread, name=name, branch=branch), verdict)
+            return session(msgspec.structs.replace(thread, name=name), verdict)
         except Exception as exc:
             self._bug(exc, thread.path)
             return Session("codex", thread.id, reason="The agent failed to read it; see its problems.")
+
+    def _bare_sessions(
+        self, held: Holdings, threads: list[Thread], table: ProcessTable, now: float
+    ) -> list[Session]:
+        """The sessions that are a process and no thread."""
+        if not held.bare:
+            return []
+        children = table.children(frozenset(process.pid for process in table.processes))
+        return bare.sessions(held.bare, table.processes, children, threads, now)
+
+    def _rate_limits(self, threads: list[Thread], now: float) -> tuple[RateLimit, ...]:
+        """The newest word on every account's limits, as long as it holds."""
+        for thread in threads:
+            if thread.home and thread.facts:
+                self._limits.note(account(thread.home, thread.facts.provider), thread.facts.limits, now)
+        return self._limits.current(now)
 
     def _check_permissions(self, hidden: bool, held: Holdings) -> None:
         if held.unreadable:
@@ -189,6 +241,7 @@ def _held_by_daemons(threads: list[Thread]) -> dict[str, list[str]]:
 
 def _with_processes(threads: list[Thread], table: ProcessTable) -> list[Thread]:
     """Tell which open calls have a live process. Only asked when there is such a call."""
+    threads = [_with_user_command(t) for t in threads]
     writers = frozenset(
         pid for t in threads if t.holder and any(c.kind in GATED for c in t.calls) for pid in t.holder.pids
     )
@@ -197,7 +250,17 @@ def _with_processes(threads: list[Thread], table: ProcessTable) -> list[Thread]:
     children = table.children(writers)
     marked = []
     for t in threads:
-        own = [child for child in children if t.holder and child.ppid in t.holder.pids]
-        calls = tuple(with_process(call, t.id, t.meta.version, own) for call in t.calls)
-        marked.append(msgspec.structs.replace(t, calls=calls))
+        pids = t.holder.pids if t.holder and t.calls else ()
+        own = [child for child in children if child.ppid in pids]
+        calls = (with_process(call, t.id, t.meta.version, own) for call in t.calls)
+        seen = tuple(call for call in calls if call.name != USER_COMMAND or call.process == "yes")
+        marked.append(msgspec.structs.replace(t, calls=seen) if t.calls else t)
     return marked
+
+
+def _with_user_command(t: Thread) -> Thread:
+    """A person's own command begins a turn that says nothing: only its process shows it, if there is one."""
+    turn = t.facts.turn if t.facts else None
+    if not (t.holder and turn and turn.status == "open" and t.facts and t.facts.compaction.bare):
+        return t
+    return msgspec.structs.replace(t, calls=(Call("", USER_COMMAND, "shell", turn.started_at),))

@@ -6,11 +6,13 @@ open for writing as long as the thread is loaded. Locks are never taken or probe
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
-from fleet_agent.processes import Child, Process, open_files
+from fleet_agent.kin import Child
+from fleet_agent.processes import Process
 from fleet_agent.status import Call
 from fleet_agent.tools.codex import argv
 from fleet_agent.tools.codex.lines import THREAD_ID, release
@@ -19,10 +21,14 @@ from fleet_agent.tools.codex.lines import THREAD_ID, release
 MARKS_SINCE = (0, 116)
 _CLOCK_SLACK_S = 0.25  # a process's start is known to 10 ms, the time of its call's line to 1 ms
 
+_DAEMON_LOCK = "/app-server-daemon/daemon.lock"
 _LOCK = re.compile(rf"(.+)/thread-writer-locks/({THREAD_ID})\.lock")
 _ROLLOUT = re.compile(
     rf"(.*?)(?:/sessions/\d+/\d+/\d+|/archived_sessions)?/rollout-[\dT-]+-({THREAD_ID})\.jsonl(?: \(deleted\))?"
 )
+
+
+OpenFilesOf = Callable[[Process, Callable[[str], object]], list[tuple[str, bool]]]
 
 
 class Holder(msgspec.Struct):
@@ -39,16 +45,20 @@ class Holder(msgspec.Struct):
 
 
 class Holdings(msgspec.Struct):
-    """What all Codex processes hold open: threads by id, every CODEX_HOME in use, and who could not be read."""
+    """What all Codex processes hold open: threads by id, every CODEX_HOME in use, and who could not be read.
+
+    `bare` are the processes that could hold a thread and hold none.
+    """
 
     threads: dict[str, Holder]
     homes: set[str]
     unreadable: list[Process]
+    bare: list[Process]
 
 
-def holdings(processes: Iterable[Process]) -> Holdings:
+def holdings(processes: Iterable[Process], open_files: OpenFilesOf) -> Holdings:
     """Read the open files of every process that can hold sessions."""
-    found = Holdings({}, set(), [])
+    found, homes = Holdings({}, set(), [], []), set[str]()
     for process in processes:
         if argv.kind(process.argv) is None:
             continue
@@ -60,9 +70,11 @@ def holdings(processes: Iterable[Process]) -> Holdings:
         except OSError:
             continue  # it ended meanwhile
         home = home_of(process.environ or {})
-        found.homes.update([os.path.realpath(home)] if home else [])
-        for path, writable in files:
-            _hold(found, process, path, writable)
+        homes.update([home] if home else [])
+        held = [_hold(found, process, path, writable) for path, writable in files]
+        if not any(held):
+            found.bare.append(process)
+    found.homes.update(map(os.path.realpath, homes))
     return found
 
 
@@ -73,22 +85,29 @@ def home_of(environ: Mapping[str, str]) -> str | None:
 
 
 def _is_held(path: str) -> bool:
-    return "/thread-writer-locks/" in path or "/rollout-" in path
+    return "/thread-writer-locks/" in path or "/rollout-" in path or path.endswith(_DAEMON_LOCK)
 
 
-def _hold(found: Holdings, process: Process, path: str, writable: bool) -> None:
-    lock = _LOCK.fullmatch(path)
-    rollout = None if lock else _ROLLOUT.fullmatch(path)
-    match = lock or rollout
-    if match is None or not writable:  # Codex also opens rollouts for a moment to list them
-        return
-    home, thread = match.groups()
+def _hold(found: Holdings, process: Process, path: str, writable: bool) -> bool:
+    """Whether this file says what the process is for: a thread, or the daemon that it is just starting."""
+    home, thread, rollout = _named(path)
+    if not thread or not writable:  # Codex also opens rollouts for a moment to list them
+        return path.endswith(_DAEMON_LOCK)
     holder = found.threads.setdefault(thread, Holder([], home))
     if process not in holder.processes:
         holder.processes.append(process)
     if rollout:
         holder.path = path
     found.homes.add(home)
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _named(path: str) -> tuple[str, str, bool]:
+    """Home and thread of a lock or a rollout, and whether it is a rollout. Without a thread it is neither."""
+    lock = _LOCK.fullmatch(path)
+    match = lock or _ROLLOUT.fullmatch(path)
+    return (match[1], match[2], lock is None) if match else ("", "", False)
 
 
 def with_process(call: Call, thread: str, version: str | None, children: Iterable[Child]) -> Call:

@@ -35,6 +35,10 @@ class Meta(msgspec.Struct, frozen=True):
     originator: str | None = None
     source: str | None = None
     version: str | None = None
+    provider: str | None = None
+    branch: str | None = None  # of its directory when it began
+    nickname: str | None = None  # of a subagent
+    role: str | None = None
     started_at: float | None = None
     own_from_ordinal: int = 0  # the lines before it are a copy of the parent's history
 
@@ -56,6 +60,7 @@ class Payload(msgspec.Struct, gc=False):
     input: Any = None
     role: Any = None
     info: Any = None
+    rate_limits: Any = None
     model_context_window: Any = None
     usage: Any = None
     thread_token_usage: Any = None
@@ -64,6 +69,10 @@ class Payload(msgspec.Struct, gc=False):
     model: Any = None
     approval_policy: Any = None
     approvals_reviewer: Any = None
+    effort: Any = None
+    collaboration_mode: Any = None
+    sandbox_policy: Any = None
+    permission_profile: Any = None
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -96,6 +105,10 @@ class _MetaPayload(msgspec.Struct, gc=False):
     originator: Any = None
     source: Any = None
     cli_version: Any = None
+    model_provider: Any = None
+    git: Any = None
+    agent_nickname: Any = None
+    agent_role: Any = None
     timestamp: Any = None
     subagent_history_start_ordinal: Any = None
 
@@ -182,6 +195,10 @@ def _meta(p: _MetaPayload) -> Meta:
         originator=text(p.originator),
         source="subagent" if isinstance(p.source, dict) else text(p.source),
         version=text(p.cli_version),
+        provider=text(p.model_provider),
+        branch=text(member(p.git, "branch")),
+        nickname=text(p.agent_nickname) or text(member(spawned, "agent_nickname")),
+        role=text(p.agent_role) or text(member(spawned, "agent_role")),
         started_at=epoch(p.timestamp),
         own_from_ordinal=count(p.subagent_history_start_ordinal) or 0,
     )

@@ -1,7 +1,9 @@
 """The rollouts of one CODEX_HOME that were written lately: sessions which ended a moment ago.
 
 Rollouts lie in sessions/YYYY/MM/DD (the local date of their creation); one that was resumed later stays in its
-old directory. So the newest days are looked at every time, all others now and then.
+old directory. So the newest days are looked at every time, all others now and then. Whoever archives a session
+(it moves to archived_sessions/) is done with it: it is not looked for there. A compressed rollout counts unless
+the plain one is there too, as Codex has it. What is dated into the future was not written lately.
 """
 
 import os
@@ -16,7 +18,7 @@ ALL_DAYS_EVERY_S = 60.0
 NEWEST_DAYS = 2
 MAX_FILES = 20_000  # looked at in one pass; 3 us each
 
-ROLLOUT_NAME = re.compile(rf"rollout-[\dT-]+-({THREAD_ID})\.jsonl")
+ROLLOUT_NAME = re.compile(rf"rollout-[\dT-]+-({THREAD_ID})\.jsonl(?:\.zst)?")
 
 
 class RecentRollouts:
@@ -39,13 +41,14 @@ class RecentRollouts:
         if all_days:
             self._all_days_due_s = self._clock() + ALL_DAYS_EVERY_S
             self.unreadable, self.cut = {}, False
-        since_ns = int((now - RECENT_S) * 1e9)
-        recent = self._walk(since_ns, None if all_days else NEWEST_DAYS)
-        kept = {path: found for path in self._recent.keys() - recent.keys() if (found := _look(path, since_ns))}
+        lately_ns = range(int((now - RECENT_S) * 1e9), int((now + RECENT_S) * 1e9))
+        recent = self._walk(lately_ns, None if all_days else NEWEST_DAYS)
+        older = self._recent.keys() - recent.keys()
+        kept = {path: found for path in older if (found := _look(path, lately_ns))}
         self._recent = recent | kept
         return self._recent
 
-    def _walk(self, since_ns: int, max_days: int | None) -> dict[str, tuple[str, int]]:
+    def _walk(self, lately_ns: range, max_days: int | None) -> dict[str, tuple[str, int]]:
         recent: dict[str, tuple[str, int]] = {}
         looked_at = 0
         for number, day in enumerate(self._days()):
@@ -56,7 +59,7 @@ class RecentRollouts:
                     continue
                 looked_at += 1
                 path = f"{day}/{name}"
-                if found := _look(path, since_ns):
+                if found := _look(path, lately_ns):
                     recent[path] = found
             if looked_at > MAX_FILES:
                 self.cut = True
@@ -82,13 +85,15 @@ class RecentRollouts:
             return []
 
 
-def _look(path: str, since_ns: int) -> tuple[str, int] | None:
-    """Thread id and mtime of a regular file that was written since then. Links are not followed."""
+def _look(path: str, lately_ns: range) -> tuple[str, int] | None:
+    """Thread id and mtime of a regular file that was written lately. Links are not followed."""
     try:
         status = os.lstat(path)
     except OSError:
         return None
     named = ROLLOUT_NAME.fullmatch(path.rpartition("/")[2])
-    if named is None or status.st_mtime_ns < since_ns or status.st_mode & 0o170000 != 0o100000:
+    if named is None or status.st_mtime_ns not in lately_ns or status.st_mode & 0o170000 != 0o100000:
+        return None
+    if path.endswith(".zst") and os.path.lexists(path.removesuffix(".zst")):
         return None
     return named[1], status.st_mtime_ns

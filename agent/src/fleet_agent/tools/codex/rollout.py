@@ -13,14 +13,19 @@ import msgspec
 from fleet_agent.fields import count, epoch, member, text
 from fleet_agent.status import Call, Turn
 from fleet_agent.tail import Line
+from fleet_agent.tools.codex import plan
+from fleet_agent.tools.codex.compaction import Compaction
+from fleet_agent.tools.codex.limits import Window, windows
 from fleet_agent.tools.codex.lines import Entry, Meta, Payload, decode, release
-from fleet_agent.wire import Tokens
+from fleet_agent.wire import Plan, Tokens
 
 # What the line is looked for with which the reading of a long file begins. Whole JSON strings: inside a longer
 # string their quotes would be escaped.
 TURN_START = (b'"task_started"', b'"turn_started"')
 OLD_TURN_START = (b'"user_message"',)  # 0.36 to 0.90
 BARE_TURN_START = (b'"role":"user"', b'"role": "user"')  # 0.21
+TURN_END = (b'"task_complete"', b'"turn_complete"')
+RATE_LIMITS = (b'"rate_limits"',)
 TOKEN_COUNTS = (b'"total_token_usage"', b'"thread_token_usage"')
 SETTINGS = (b'"turn_context"',)
 
@@ -30,9 +35,13 @@ _SHELL = frozenset(
 _KINDS = {"apply_patch": "patch", "request_user_input": "question", "wait_agent": "wait", "wait": "wait"}
 _ESCALATED_SCRIPT = re.compile(r"sandbox_permissions[\"']?\s*:\s*[\"']require_escalated")
 _CALLS = ("function_call", "custom_tool_call", "local_shell_call")
-_EARLIER = (("event_msg", "token_count"), ("token_usage_record", None), ("turn_context", None))
+_COUNTS = ("event_msg", "token_count")
+_EARLIER = (_COUNTS, ("token_usage_record", None), ("turn_context", None))
+_ENDS = (("event_msg", "task_complete"), ("event_msg", "turn_complete"))
+_HTTP_STATUS = re.compile(r"\b(?:unexpected|last) status:? (\d{3})\b")
 _ERRORS_SINCE = (0, 145)  # a failed turn says so; before, it only ends without an answer
 _MAX_CALLS = 1000
+_MAX_ALIASES = 10
 _MAX_NAME_CHARS = 100
 
 
@@ -46,6 +55,7 @@ class Rollout:
         self.meta = meta
         self.turn: Turn | None = None
         self.calls: dict[str, Call] = {}
+        self.turn_aliases: set[str] = set()
         self.resumed_at: float | None = None  # the last call of this turn got its output
         self.last_actor: str | None = None  # user | assistant | tool
         self.last_at: float | None = None
@@ -53,9 +63,17 @@ class Rollout:
         self.model: str | None = None
         self.approvals: str | None = None
         self.reviewer: str | None = None
-        self.tokens: Tokens | None = None
+        self.effort: str | None = None
+        self.provider = meta.provider
+        self.sandbox: str | None = None
+        self.plan: Plan | None = None  # of the last turn
+        self.last_error: str | None = None  # of the last turn that failed, until another succeeds
+        self.settled = False  # a turn was seen to fail or to succeed
+        self.limits: tuple[Window, ...] = ()
+        self.tokens: Tokens | None = None  # the newest running total, with what was inherited (see `usage`)
         self.context_used: int | None = None
         self.context_window: int | None = None
+        self.compaction = Compaction()
         self.gapless = True  # nothing of the current turn was passed over unread
         self.cut_lines = 0
         self.bad_lines = 0
@@ -75,11 +93,18 @@ class Rollout:
         take = self._TAKE.get(entry.kind) or self._TAKE.get((entry.type, None))
         if take:
             take(self, entry.payload, entry.at)
+        self.compaction.feed(entry.kind, self.context_used, self.context_window)
 
     def feed_earlier(self, line: Line | None) -> None:
         """A line from before the current turn, for what the turn has not said yet: token counts, settings."""
         entry = decode(line) if line else None
-        if entry and self._own(entry) and entry.kind in _EARLIER:
+        if entry is None or not self._own(entry):
+            return
+        if entry.kind in _ENDS:
+            self._settle(entry.payload)
+        elif entry.kind == _COUNTS:
+            self._earlier_counts(entry.payload, entry.at)
+        elif entry.kind in _EARLIER:
             self._TAKE[entry.kind](self, entry.payload, entry.at)
 
     def _own(self, entry: Entry) -> bool:
@@ -88,7 +113,8 @@ class Rollout:
     def _turn_started(self, p: Payload, at: float | None) -> None:
         trigger = text(member(p.turn_attribution, "turn_trigger"), _MAX_NAME_CHARS)
         self.turn = Turn("open", text(p.turn_id), at or epoch(p.started_at), trigger=trigger)
-        self.calls, self.resumed_at, self.gapless = {}, None, True
+        self.calls, self.turn_aliases = {}, set()
+        self.resumed_at, self.gapless, self.plan = None, True, None
         self.context_window = count(p.model_context_window) or self.context_window
 
     def _turn_complete(self, p: Payload, at: float | None) -> None:
@@ -100,13 +126,25 @@ class Rollout:
     def _turn_aborted(self, p: Payload, at: float | None) -> None:
         self._end_turn("aborted", p, at)
 
+    def _item_completed(self, p: Payload, _at: float | None) -> None:
+        """The turn of a review begins under one id and goes on, and ends, under another."""
+        turn_id = text(p.turn_id)
+        if turn_id and len(self.turn_aliases) < _MAX_ALIASES:
+            self.turn_aliases.add(turn_id)
+
     def _end_turn(self, status: str, p: Payload, at: float | None) -> None:
         turn, turn_id = self.turn, text(p.turn_id)
-        if turn and (turn.status != "open" or (turn.id and turn_id and turn.id != turn_id)):
+        foreign = turn and turn.id and turn_id and turn_id not in (turn.id, *self.turn_aliases)
+        if turn and (turn.status != "open" or foreign):
             return  # another writer's, or said twice
         started_at = turn.started_at if turn else epoch(p.started_at)
         self.turn = Turn(status, turn_id, started_at, at or epoch(p.completed_at), _error_word(p.error))
         self.calls, self.gapless = {}, True
+        if status != "aborted":
+            self._settle(p)
+
+    def _settle(self, p: Payload) -> None:
+        self.settled, self.last_error = True, _error(p.error) if p.error else None
 
     def _call_began(self, p: Payload, at: float | None) -> None:
         self.last_actor = "tool"
@@ -116,6 +154,8 @@ class Rollout:
         name = text(p.name, _MAX_NAME_CHARS) or text(p.type, _MAX_NAME_CHARS) or "a tool"
         space = text(p.namespace, _MAX_NAME_CHARS)
         full_name = f"{space}.{name}" if space else name
+        if name == plan.NAME:
+            self.plan = plan.plan_of(p.arguments) or self.plan
         self.calls[call_id] = Call(call_id, full_name, _call_kind(p, name, space), at, _escalated(p))
 
     def _call_ended(self, p: Payload, at: float | None) -> None:
@@ -133,9 +173,21 @@ class Rollout:
     def _model_spoke(self, _p: Payload, _at: float | None) -> None:
         self.last_actor = "assistant"
 
-    def _token_count(self, p: Payload, _at: float | None) -> None:
+    def _token_count(self, p: Payload, at: float | None) -> None:
+        self._told_limits(p, at)
         self._count_tokens(member(p.info, "total_token_usage"), member(p.info, "last_token_usage"))
         self.context_window = count(member(p.info, "model_context_window")) or self.context_window
+
+    def _earlier_counts(self, p: Payload, at: float | None) -> None:
+        """What is known already is newer than this line."""
+        limits, used, window = self.limits, self.context_used, self.context_window
+        (self._told_limits if self.tokens else self._token_count)(p, at)
+        self.limits = limits or self.limits
+        self.context_used = self.context_used if used is None else used
+        self.context_window = window or self.context_window
+
+    def _told_limits(self, p: Payload, at: float | None) -> None:
+        self.limits = (windows(p.rate_limits, at) if at else ()) or self.limits
 
     def _usage_record(self, p: Payload, _at: float | None) -> None:
         self._count_tokens(p.thread_token_usage, p.usage)
@@ -150,10 +202,13 @@ class Rollout:
 
     def _turn_context(self, p: Payload, _at: float | None) -> None:
         self._set(p.model, p.approval_policy, p.approvals_reviewer, p.cwd)
+        self.effort = _effort(p.effort, p.collaboration_mode)
+        self.sandbox = _sandbox(p.sandbox_policy) or _sandbox(p.permission_profile) or self.sandbox
 
     def _settings_applied(self, p: Payload, _at: float | None) -> None:
         names = ("model", "approval_policy", "approvals_reviewer", "cwd")
         self._set(*(member(p.thread_settings, name) for name in names))
+        self.provider = text(member(p.thread_settings, "model_provider_id")) or self.provider
 
     def _set(self, model: Any, approvals: Any, reviewer: Any, cwd: Any) -> None:
         self.model = text(model) or self.model
@@ -167,6 +222,7 @@ class Rollout:
         ("event_msg", "task_complete"): _turn_complete,
         ("event_msg", "turn_complete"): _turn_complete,
         ("event_msg", "turn_aborted"): _turn_aborted,
+        ("event_msg", "item_completed"): _item_completed,
         ("event_msg", "token_count"): _token_count,
         ("event_msg", "thread_settings_applied"): _settings_applied,
         ("event_msg", "user_message"): _user_spoke,
@@ -214,6 +270,24 @@ def _error_word(error: Any) -> str | None:
         status = count(member(detail, "http_status_code"))
         return text(f"{name}, HTTP {status}" if status else name, _MAX_NAME_CHARS)
     return text(kind, _MAX_NAME_CHARS) if kind != "other" else None
+
+
+def _error(error: Any) -> str:
+    """The same, with the HTTP status that its message names, if any."""
+    word = _error_word(error) or "other"
+    status = _HTTP_STATUS.search(text(member(error, "message")) or "")
+    return f"{word}, HTTP {status[1]}" if status and "HTTP" not in word else word
+
+
+def _effort(effort: Any, collaboration_mode: Any) -> str | None:
+    of_mode = member(collaboration_mode, "settings", "reasoning_effort")
+    return text(effort, _MAX_NAME_CHARS) or text(of_mode, _MAX_NAME_CHARS)
+
+
+def _sandbox(policy: Any) -> str | None:
+    """The name of a sandbox policy: its `type`, `mode` up to 0.36, or the policy itself if it is a string."""
+    named = member(policy, "type") or member(policy, "mode") or policy
+    return text(named, _MAX_NAME_CHARS)
 
 
 def _tokens(usage: Any) -> Tokens | None:

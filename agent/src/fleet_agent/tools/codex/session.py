@@ -7,11 +7,13 @@ import msgspec
 from fleet_agent.processes import Process
 from fleet_agent.redact import headline
 from fleet_agent.status import Call, Evidence, Verdict
-from fleet_agent.tools.codex import argv
+from fleet_agent.tools.codex import argv, limits
 from fleet_agent.tools.codex.holders import Holder
+from fleet_agent.tools.codex.hooks.expiry import Asked, with_asked
 from fleet_agent.tools.codex.lines import Meta
 from fleet_agent.tools.codex.rollout import Rollout
-from fleet_agent.wire import Session
+from fleet_agent.tools.codex.usage import Usage
+from fleet_agent.wire import CurrentTool, Plan, Session
 
 MAX_TITLE_CHARS = 200
 
@@ -20,7 +22,7 @@ class Thread(msgspec.Struct, frozen=True):
     """Everything that was read of one thread. `holder` is None when no process holds it open.
 
     `calls` are the open calls of `facts`, with what was seen of their processes. `told` is the Codex daemon's
-    word for its state.
+    word for its state, `asked` what its hooks recorded last.
     """
 
     id: str
@@ -32,11 +34,16 @@ class Thread(msgspec.Struct, frozen=True):
     readable: bool = True
     gone: bool = False
     behind: bool = False
+    packed: bool = False
     modified_at: float | None = None
+    size_bytes: int | None = None
+    grown_bytes: int | None = None
+    show_steps: bool = False
     name: str | None = None
     prompt: str | None = None
-    branch: str | None = None
     told: str | None = None
+    asked: Asked | None = None
+    usage: Usage = Usage()
 
     @property
     def meta(self) -> Meta:
@@ -64,7 +71,7 @@ class Thread(msgspec.Struct, frozen=True):
 def evidence(thread: Thread, now: float, blind: str | None) -> Evidence:
     """What is known about the state of a thread."""
     facts = thread.facts
-    return Evidence(
+    found = Evidence(
         now=now,
         live=thread.holder is not None,
         readable=thread.readable,
@@ -73,18 +80,36 @@ def evidence(thread: Thread, now: float, blind: str | None) -> Evidence:
         last_actor=facts.last_actor if facts else None,
         active_at=(facts.last_at if facts else None) or thread.modified_at or thread.started_at,
         resumed_at=facts.resumed_at if facts else None,
+        compacting=facts.compaction.sign if facts else None,
         approvals=facts.approvals if facts else None,
         reviewer=facts.reviewer if facts else None,
         writer_at=min((process.created_at for process in thread.writers), default=None),
-        one_shot=_is_one_shot(thread),
+        one_shot=is_one_shot(thread),
         server=any(argv.kind(process.argv) in ("app-server", "daemon") for process in thread.writers),
         blind=blind,
         gapless=(facts is None or facts.gapless) and not thread.behind,
         told=thread.told,
+        moved_at=_moved_at(thread),
+        limit_resets_at=_limit_resets_at(facts) if facts else None,
+        packed=thread.packed,
     )
+    return with_asked(found, thread.asked)
 
 
-def _is_one_shot(thread: Thread) -> bool:
+def _moved_at(thread: Thread) -> float | None:
+    """When a line was written, the file was touched or its process began; whatever was last."""
+    line_at = thread.facts.last_at if thread.facts else None
+    times = [line_at, thread.modified_at, *(process.created_at for process in thread.writers)]
+    return max((at for at in times if at is not None), default=None)
+
+
+def _limit_resets_at(facts: Rollout) -> float | None:
+    """When the limit on which its last turn failed is reset, by what that turn was told."""
+    begun_at = facts.turn.started_at if facts.turn else None
+    return limits.resets_at(w for w in facts.limits if begun_at is None or w.observed_at >= begun_at)
+
+
+def is_one_shot(thread: Thread) -> bool:
     """Whether its process is a `codex exec`, or was: then the file must tell, of the one that began it."""
     if thread.writers:
         return any(argv.kind(process.argv) == "exec" for process in thread.writers)
@@ -93,7 +118,7 @@ def _is_one_shot(thread: Thread) -> bool:
 
 def session(thread: Thread, verdict: Verdict) -> Session:
     """The row of a thread."""
-    facts, meta = thread.facts, thread.meta
+    facts, meta, call = thread.facts, thread.meta, verdict.call
     heading, heading_source = title(thread.name, thread.prompt, thread.cwd)
     last_activity_at = (facts.last_at if facts else None) or thread.modified_at
     return Session(
@@ -111,7 +136,6 @@ def session(thread: Thread, verdict: Verdict) -> Session:
         title=heading,
         title_source=heading_source,
         cwd=thread.cwd,
-        branch=thread.branch,
         model=facts.model if facts else None,
         tool_version=meta.version,
         source=meta.source,
@@ -119,14 +143,35 @@ def session(thread: Thread, verdict: Verdict) -> Session:
         started_at=thread.started_at,
         last_activity_at=last_activity_at,
         ended_at=(verdict.since_at or last_activity_at) if verdict.state == "ended" else None,
-        tokens=facts.tokens if facts else None,
+        tokens=thread.usage.tokens,
+        usage_confidence=thread.usage.confidence,
+        turns=thread.usage.turns,
+        compactions=thread.usage.compactions,
         context_used_tokens=facts.context_used if facts else None,
         context_window_tokens=facts.context_window if facts else None,
         pids=tuple(process.pid for process in thread.writers),
         tty=next((process.tty for process in thread.writers if process.tty), None),
         home=thread.home,
         transcript=thread.path,
+        transcript_bytes=thread.size_bytes,
+        grown_bytes=thread.grown_bytes,
+        nickname=meta.nickname,
+        role=meta.role,
+        effort=facts.effort if facts else None,
+        provider=facts.provider if facts else None,
+        approval_policy=facts.approvals if facts else None,
+        sandbox=facts.sandbox if facts else None,
+        branch_at_start=meta.branch,
+        tool_call=CurrentTool(call.name, call.at) if call else None,
+        plan=_plan(facts.plan, thread.show_steps) if facts else None,
+        last_error=facts.last_error if facts else None,
     )
+
+
+def _plan(plan: Plan | None, show_steps: bool) -> Plan | None:
+    if plan is None or show_steps or plan.current is None:
+        return plan
+    return msgspec.structs.replace(plan, current=None)
 
 
 @lru_cache(maxsize=512)

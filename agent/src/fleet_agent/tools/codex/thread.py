@@ -2,8 +2,11 @@
 
 from fleet_agent.tail import Budget, Source, Tail, lines_from_start
 from fleet_agent.tools.codex import rollout
+from fleet_agent.tools.codex.growth import Growth
 from fleet_agent.tools.codex.lines import Meta, decode_meta, first_prompt
 from fleet_agent.tools.codex.rollout import Rollout
+from fleet_agent.tools.codex.skim import Skim
+from fleet_agent.tools.codex.usage import Ledger, Usage
 
 MAX_HEAD_BYTES = 16 << 20
 REACH_BYTES = 256 << 20  # how far from the end the last turn's start is looked for: 0.1 s at worst
@@ -21,7 +24,10 @@ class ThreadFile:
         self.gone = False
         self.prompt: str | None = None
         self.modified_at: float | None = None
+        self.size_bytes: int | None = None
+        self.growth = Growth()
         self._tail = Tail(path)
+        self._skim: Skim | None = None
         self._want_prompt = want_prompt
 
     @property
@@ -29,20 +35,46 @@ class ThreadFile:
         """Whether there was more to read than the budget allowed."""
         return self._tail.behind
 
+    @property
+    def usage(self) -> Usage:
+        """What the session spent, as far as `account` got."""
+        if self.facts is None:
+            return Usage()
+        if self._skim is None:
+            return Ledger(self.facts.meta).usage(False, self.facts.tokens)
+        return self._skim.ledger.usage(self._skim.whole, self.facts.tokens)
+
+    @property
+    def unaccounted_bytes(self) -> int:
+        """How much `account` has still to read."""
+        return self._skim.left_bytes(self.size_bytes or 0) if self._skim else 0
+
+    def account(self, budget: Budget) -> None:
+        """Go on with the account of its tokens, which takes the whole file once. Faults are left to `poll`."""
+        try:
+            with Source(self.path) as source:
+                if self._skim and self._skim.identity == source.identity:
+                    self._skim.read(source, budget)
+        except OSError:
+            pass
+
     def poll(self, budget: Budget) -> None:
         """Read what is new."""
         try:
             if self._tail.changed() or self.fault:
                 self.fault, self.gone = None, False
                 self._poll(budget)
+            if self.size_bytes is not None:
+                self.growth.note(self.size_bytes)
         except OSError as exc:
             self.fault, self.gone = exc.strerror or str(exc), isinstance(exc, FileNotFoundError)
 
     def _poll(self, budget: Budget) -> None:
         with Source(self.path) as source:
-            self.modified_at = source.modified_at
+            self.modified_at, self.size_bytes = source.modified_at, source.size
             if self.facts is None or self._tail.is_new(source):
                 self.facts = self._first_sight(source, budget)
+                self._skim = Skim(Ledger(self.facts.meta), source.identity) if self.facts else None
             else:
                 self._read(self.facts, source, budget)
             if self.facts:
@@ -91,7 +123,12 @@ def _last_turn(source: Source, end: int) -> tuple[int, bool]:
 
 def _catch_up(facts: Rollout, source: Source, start: int) -> None:
     """What a turn that has just begun has not said yet: its settings, and the token counts so far."""
-    missing = ((facts.model, rollout.SETTINGS), (facts.tokens, rollout.TOKEN_COUNTS))
+    missing = (
+        (facts.model, rollout.SETTINGS),
+        (facts.tokens, rollout.TOKEN_COUNTS),
+        (facts.limits or None, rollout.RATE_LIMITS),
+        (facts.settled or None, rollout.TURN_END),
+    )
     for markers in (markers for value, markers in missing if value is None):
         at = source.last_line_with(markers, start, REACH_BYTES)
         if at is not None:

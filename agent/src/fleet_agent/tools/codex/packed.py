@@ -1,0 +1,73 @@
+"""A rollout that Codex compressed: `rollout-....jsonl.zst`. It does so with old ones, and when it is asked to.
+
+Python reads Zstandard from 3.14 on; before, such a session is listed by its name and file times alone.
+"""
+
+import importlib
+import os
+from types import ModuleType
+from typing import IO
+
+from fleet_agent.files import open_regular
+from fleet_agent.tail import Budget, LineSplitter
+from fleet_agent.tools.codex.lines import decode_meta
+from fleet_agent.tools.codex.rollout import Rollout
+from fleet_agent.tools.codex.thread import ThreadFile
+
+SUFFIX = ".zst"
+MAX_UNPACKED_BYTES = 64 << 20  # a longer one is not read: it would cost every reading of the host 0.3 s
+_BLOCK_BYTES = 256 << 10
+
+
+class PackedFile(ThreadFile):
+    """The compressed rollout at `path`. Where it cannot be unpacked, `facts` stays None, without a fault."""
+
+    _seen: tuple[int, int] | None = None
+
+    def poll(self, _budget: Budget) -> None:
+        """Read it, if it is not the one that was read before."""
+        try:
+            with open(open_regular(self.path), "rb") as packed:
+                status = os.fstat(packed.fileno())
+                if self._seen != (status.st_ino, status.st_mtime_ns):
+                    self._seen, self.fault, self.gone = (status.st_ino, status.st_mtime_ns), None, False
+                    self.modified_at, self.size_bytes = status.st_mtime, status.st_size
+                    self._unpack(packed)
+        except OSError as exc:
+            self.fault, self.gone = exc.strerror or str(exc), isinstance(exc, FileNotFoundError)
+
+    def _unpack(self, packed: IO[bytes]) -> None:
+        zstd = zstd_module()
+        if zstd is None:
+            return
+        try:
+            with zstd.ZstdFile(packed) as lines:
+                self.facts = _read(lines)
+        except (zstd.ZstdError, EOFError) as exc:
+            self.fault = f"it is no whole Zstandard file: {exc}"
+
+
+def zstd_module() -> ModuleType | None:
+    """Python's own reader of Zstandard, if this Python has one."""
+    try:
+        return importlib.import_module("compression.zstd")
+    except ImportError:
+        return None
+
+
+def _read(lines: IO[bytes]) -> Rollout | None:
+    """The facts of an unpacked rollout; None if it is none, or too long."""
+    facts, splitter, left_bytes = None, LineSplitter(), MAX_UNPACKED_BYTES
+    while block := lines.read(_BLOCK_BYTES):
+        left_bytes -= len(block)
+        if left_bytes < 0:
+            return None
+        for line in splitter.feed(block):
+            if facts is None:
+                meta = decode_meta(line)
+                if meta is None:
+                    return None
+                facts = Rollout(meta)
+            else:
+                facts.feed(line)
+    return facts

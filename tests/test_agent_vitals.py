@@ -1,0 +1,70 @@
+"""fleet_agent.vitals: how the machine does, and what a reading costs."""
+
+import os
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fleet_agent.vitals import REFRESH_S, Machine, Meter, coarse
+
+Times = namedtuple("Times", "user system idle iowait guest guest_nice")
+
+
+def machine(home: Path, *, remote: bool = False) -> Machine:
+    return Machine(str(home), lambda _: remote)
+
+
+def test_the_vitals_are_those_of_this_machine(tmp_path: Path) -> None:
+    """CPUs, load, memory, and the disk of the home directory. No CPU use: there is nothing to compare with."""
+    vitals = machine(tmp_path).vitals()
+    memory = psutil.virtual_memory()
+    assert vitals.cpus == psutil.cpu_count()
+    assert vitals.cpu_percent is None
+    assert vitals.load_1m is not None
+    assert vitals.memory_bytes == memory.total
+    assert abs((vitals.memory_used_bytes or 0) - (memory.total - memory.available)) < 1 << 30
+    assert vitals.disk_bytes == psutil.disk_usage(str(tmp_path)).total
+    assert 0 < (vitals.disk_free_bytes or 0) <= (vitals.disk_bytes or 0)
+
+
+def test_a_disk_on_the_network_is_not_asked(tmp_path: Path) -> None:
+    """Its server may be gone, and statvfs(2) would wait for it. Nor is one that is not there."""
+    assert machine(tmp_path, remote=True).vitals().disk_bytes is None
+    assert machine(tmp_path / "gone").vitals().disk_bytes is None
+
+
+def test_cpu_use_is_of_all_cores_together_since_the_reading_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting for a disk is no use; what guests use is in `user` already."""
+    now_s = 0.0
+    times = Times(user=100.0, system=50.0, idle=1000.0, iowait=10.0, guest=20.0, guest_nice=0.0)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times)
+    vitals = Machine(str(tmp_path), lambda _: False, lambda: now_s)
+    assert vitals.vitals().cpu_percent is None
+    times = Times(user=103.0, system=52.0, idle=1014.0, iowait=11.0, guest=22.0, guest_nice=0.0)
+    now_s = REFRESH_S / 2
+    assert vitals.vitals().cpu_percent is None  # of a moment ago
+    now_s = REFRESH_S
+    # 3 + 2 of work (the guest's 2 are in it), 14 + 1 of none
+    assert vitals.vitals().cpu_percent == 25
+
+
+def test_sizes_do_not_change_with_every_page() -> None:
+    """A host where nothing happens sends no snapshot because of its memory."""
+    assert coarse(5 << 30) == 5 << 30
+    assert coarse((5 << 30) + 4096) == 5 << 30
+
+
+def test_what_a_reading_costs() -> None:
+    """The CPU of this process since the meter was made, and its memory."""
+    meter, begun_s = Meter(), time.process_time()
+    while time.process_time() - begun_s < 0.03:
+        pass
+    cost = meter.cost(read_bytes=7)
+    assert 30 <= (cost.cpu_ms or 0) < 1000
+    assert cost.read_bytes == 7
+    assert abs((cost.rss_bytes or 0) - psutil.Process(os.getpid()).memory_info().rss) < 8 << 20
