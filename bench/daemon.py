@@ -68,7 +68,7 @@ def write_emitter(root: Path, sessions: int, changing: int) -> str:
     """The emitter's command for a load. '@' stands for a number, then for times."""
     (root / "hello").write_bytes(msgspec.json.encode(Hello(schema=SCHEMA, now=time.time())) + b"\n")
     listed = [session(n, "@" if n == 0 else 1.79e9) for n in range(sessions)]
-    line = json.dumps({"type": "snapshot", "seq": "@", "now": "@", "sessions": listed})
+    line = json.dumps({"type": "snapshot", "seq": "@", "now": "@", "sessions": listed}, separators=(",", ":"))
     template = root / f"template-{sessions}-{changing}"
     template.write_text(line.replace('"@"', "@") + "\n")
     emit = root / f"emit-{sessions}-{changing}"

@@ -148,6 +148,24 @@ def test_a_snapshot_in_parts_is_taken_when_it_is_whole() -> None:
     assert not whole.complete
 
 
+def test_what_comes_again_is_the_same_object() -> None:
+    """Sessions that did not change cost no decoding and no comparing; one that did is another, others stay."""
+    stream = FrameStream()
+    first = sessions(3)
+    changed = (first[0], Session(tool="codex", id="id-1", title="é\x1b"), first[2])
+    frames = []
+    for seq, listed in enumerate((first, first, changed, changed, first[:2], first)):
+        frames += list(stream.feed((line(HELLO) if not seq else b"") + line(Snapshot(seq, 2.0, listed))))
+    was, again, other, other_again, fewer, more = [
+        frame.sessions for frame in frames if isinstance(frame, Snapshot)
+    ]
+    assert [a is b for a, b in zip(was, again, strict=True)] == [True, True, True]
+    assert [a is b for a, b in zip(again, other, strict=True)] == [True, False, True]
+    assert other[1].title == "é\N{REPLACEMENT CHARACTER}"
+    assert other[1] is other_again[1]
+    assert (was, fewer, more) == (first, first[:2], first)
+
+
 def test_parts_together_are_bounded_too() -> None:
     """500 sessions are the most, however many lines they come in."""
     part = Snapshot(seq=7, now=1.0, sessions=sessions(300), more=True)

@@ -7,7 +7,7 @@ import pytest
 
 from fleet.errors import ErrorKind, HostError, HostFailure, Phase
 from fleet.transport.channel import AgentChannel
-from fleet_agent.wire import MAX_STDERR_BYTES, SCHEMA, Hello, Snapshot
+from fleet_agent.wire import MAX_STDERR_BYTES, SCHEMA, Frame, Hello, Snapshot
 
 HELLO = msgspec.json.encode(Hello(schema=SCHEMA)) + b"\n"
 SNAPSHOT = msgspec.json.encode(Snapshot(seq=1, now=1.0)) + b"\n"
@@ -31,6 +31,26 @@ def end(
         return caught.value.error
 
     return asyncio.run(scene())
+
+
+def test_frames_are_handed_over_as_they_come() -> None:
+    """To whoever listens: those that are here already first; the end is awaited by itself."""
+
+    async def scene() -> None:
+        channel, taken = AgentChannel(), list[Frame]()
+        channel.stdout(HELLO + SNAPSHOT)
+        await channel.hello()
+        channel.listen(taken.append)
+        assert [type(frame) for frame in taken] == [Snapshot]
+        channel.stdout(SNAPSHOT + SNAPSHOT)
+        assert len(taken) == 3
+        end = asyncio.create_task(channel.end())
+        await asyncio.sleep(0)
+        channel.ended(None, None)
+        with pytest.raises(HostFailure):
+            await end
+
+    asyncio.run(scene())
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def _of_sessions(name: str, old: HostState | None, new: HostState | None) -> Ite
     was, now = _sessions(old), _sessions(new)
     if was is now:
         return
-    earlier, later = _by_key(was), _by_key(now)
+    earlier, later = _by_key(_without(was, now)), _by_key(_without(now, was))
     if new is not None:
         for key, session in later.items():
             known = earlier.get(key)
@@ -69,11 +69,17 @@ def _of_sessions(name: str, old: HostState | None, new: HostState | None) -> Ite
         yield SessionGone(name, earlier[key])
 
 
+def _without(sessions: tuple[Session, ...], others: tuple[Session, ...]) -> Iterable[Session]:
+    """Those that are not the very same objects: `fleet.stream` keeps what comes again as it was."""
+    same = set(map(id, others))
+    return [session for session in sessions if id(session) not in same]
+
+
 def _sessions(state: HostState | None) -> tuple[Session, ...]:
     return state.reading.snapshot.sessions if state and state.reading else ()
 
 
-def _by_key(sessions: tuple[Session, ...]) -> Mapping[Key, Session]:
+def _by_key(sessions: Iterable[Session]) -> Mapping[Key, Session]:
     return {(session.tool, session.id): session for session in sessions}
 
 

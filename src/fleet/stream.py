@@ -9,23 +9,46 @@ Everything a host sends is bounded here and made safe here (`fleet.text.clean`),
 """
 
 from collections.abc import Iterator
-from typing import TypeVar
+from itertools import chain, repeat
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from fleet.errors import ErrorKind
 from fleet.text import FORBIDDEN, clean, clean_bytes
 from fleet_agent import wire
-from fleet_agent.wire import Frame, Head, Heartbeat, Hello, Snapshot
+from fleet_agent.wire import Frame, Head, Heartbeat, Hello, Session, Snapshot
 
 _SAMPLE_CHARS = 200  # of foreign output, shown in a message
 _HELLO_MARK = b'"hello"'
+_SNAPSHOT_MARK = b'{"type":"snapshot",'  # as our agents write it; any other spelling is read too
 _BROKEN_AGENT = "this is not our agent, or it is broken: see what `agent_command` runs"
+
+_SESSIONS = Snapshot.__struct_fields__.index("sessions")
+_Raws = Annotated[tuple[msgspec.Raw, ...], Meta(max_length=wire.MAX_SESSIONS)]
+# A snapshot whose sessions are left as they came: most of them are those of the snapshot before.
+_Unread = msgspec.defstruct(
+    "_Unread",
+    [
+        (f.name, _Raws if f.name == "sessions" else f.type, *(() if f.required else (f.default,)))
+        for f in msgspec.structs.fields(Snapshot)
+    ],
+    frozen=True,
+    gc=False,
+    tag_field="type",
+    tag="snapshot",
+)
 
 _head = msgspec.json.Decoder(Head)
 _hello = msgspec.json.Decoder(Hello)
-_snapshot = msgspec.json.Decoder(Snapshot)
+_unread = msgspec.json.Decoder(_Unread)
+_session = msgspec.json.Decoder(Session)
 _heartbeat = msgspec.json.Decoder(Heartbeat)
+
+_Known = tuple[msgspec.Raw | None, Session]
+_NOTHING_KNOWN: list[_Known] = []
+_NO_SESSION: _Known = (None, Session("", ""))
 
 T = TypeVar("T")
 
@@ -50,6 +73,9 @@ class FrameStream:
         self._noise = bytearray()
         self._parts: list[Snapshot] = []
         self._unfinished_bytes = 0  # since the last frame that was handed out
+        self._known: dict[
+            int, list[_Known]
+        ] = {}  # of the last snapshot: part -> its sessions, and how they came
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that `data` completes. Raises `BrokenStream`."""
@@ -103,9 +129,8 @@ class FrameStream:
                 f"more than {wire.MAX_SNAPSHOT_BYTES >> 20} MiB of output without a whole snapshot",
                 _BROKEN_AGENT,
             )
-        kind = _decode(_head, line).type
-        if kind == "snapshot":
-            return self._assemble(_cleaned(_decode(_snapshot, line), line))
+        if line.startswith(_SNAPSHOT_MARK) or (kind := _decode(_head, line).type) == "snapshot":
+            return self._assemble(self._snapshot(line))
         if kind == "heartbeat":
             return _decode(_heartbeat, line)
         if kind == "hello":
@@ -131,6 +156,16 @@ class FrameStream:
         if self.noise_lines > wire.MAX_NOISE_LINES or self._unfinished_bytes > wire.MAX_NOISE_BYTES:
             raise self._no_hello(f"{self.noise_lines} lines came")
         return None
+
+    def _snapshot(self, line: bytes) -> Snapshot:
+        """One line of a snapshot. A session that comes in the same bytes again is the same object again."""
+        values = list(msgspec.structs.astuple(_cleaned(_decode(_unread, line), line)))
+        part = len(self._parts)
+        before = self._known.get(part, _NOTHING_KNOWN)
+        pairs = zip(values[_SESSIONS], chain(before, repeat(_NO_SESSION)), strict=False)
+        self._known[part] = [known if raw == known[0] else (raw, _decode_session(raw)) for raw, known in pairs]
+        values[_SESSIONS] = tuple([session for _, session in self._known[part]])
+        return Snapshot(*values)
 
     def _assemble(self, part: Snapshot) -> Snapshot | None:
         """A whole snapshot, once its last part is there."""
@@ -168,6 +203,11 @@ class FrameStream:
             f"{what} and no hello of a fleet agent was in it" + (f"; it began {sample!r}" if sample else ""),
             "see what `agent_command` runs on that host, and that its login scripts print nothing",
         )
+
+
+def _decode_session(raw: msgspec.Raw) -> Session:
+    line = bytes(raw)
+    return _cleaned(_decode(_session, line), line)
 
 
 def _bad(message: str, hint: str) -> BrokenStream:

@@ -9,6 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -21,7 +22,7 @@ from fleet.model import Event, Fleet, HostFailed, HostRead, HostSlow, Reading
 from fleet.transport import Transport
 from fleet.transport.channel import AgentChannel
 from fleet.transport.deadlines import Deadlines
-from fleet_agent.wire import Heartbeat, Refresh, Snapshot
+from fleet_agent.wire import Frame, Heartbeat, Refresh, Snapshot
 
 PUBLISH_AFTER_S = 0.02  # what arrives together becomes visible together: readers see it within 0.1 s
 LOGINS_AT_ONCE = 32  # half of what a one-shot reading takes: open streams must be served meanwhile
@@ -181,6 +182,7 @@ class _Stream:
         self._pace = pace
         self._record = record
         self._channel: AgentChannel | None = None  # while frames are read from it
+        self._latest: Reading
         self._frame_s = 0.0  # when the last one came
         self._frames = 0  # since the last sweep
         self._stderr_bytes = 0  # of the channel, at the last sweep
@@ -269,18 +271,20 @@ class _Stream:
             self._channel, self._stderr_bytes = channel, channel.stderr_bytes
             try:
                 self._good(latest)
-                while True:
-                    frame = await channel.frame()
-                    snapshot = frame if isinstance(frame, Snapshot) else _later(latest.snapshot, frame)
-                    latest = reading(channel, snapshot, time.monotonic())
-                    self._good(latest)
-                    if snapshot is frame:
-                        self._answer()
+                channel.listen(partial(self._frame, channel))
+                await channel.end()
             finally:
                 self._channel = None
                 self.stop_asking()
 
+    def _frame(self, channel: AgentChannel, frame: Frame) -> None:
+        snapshot = frame if isinstance(frame, Snapshot) else _later(self._latest.snapshot, frame)
+        self._good(reading(channel, snapshot, time.monotonic()))
+        if snapshot is frame:
+            self._answer()
+
     def _good(self, latest: Reading) -> None:
+        self._latest = latest
         self._frame_s, self._failures, self._slow = latest.arrived_mono_s, 0, False
         self._frames += 1
         self._record(self, HostRead(self.spec.name, latest))

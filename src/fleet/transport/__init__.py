@@ -5,6 +5,7 @@
     local.py        the agent as a subprocess
     login.py        where and how to log in: hosts.toml over ssh_config
     ssh.py          connections, and the agent over them           (asyncssh)
+    remote.py       short commands beside the agent                (asyncssh)
     turns.py        so many logins at a time
     resolver.py     names -> addresses, in threads that nobody waits for
     jumps.py        shared connections to jump hosts               (asyncssh)
@@ -25,6 +26,7 @@ from fleet.transport.channel import AgentChannel
 from fleet.transport.deadlines import Deadlines
 
 if TYPE_CHECKING:
+    from fleet.transport.remote import Remote
     from fleet.transport.ssh import Dialer
 
 
@@ -67,6 +69,12 @@ class Transport:
             opened = (await self._ssh()).agent(spec, arguments, deadlines)
         async with opened as channel:
             yield channel
+
+    @asynccontextmanager
+    async def remote(self, spec: HostSpec, deadlines: Deadlines) -> AsyncIterator["Remote"]:
+        """A host, logged in to; not for this machine. Raises `HostFailure`."""
+        async with (await self._ssh()).remote(spec, deadlines) as remote:
+            yield remote
 
     async def _ssh(self) -> "Dialer":
         if self._dialer is None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import NoReturn
 
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import NOT_EXECUTABLE, NOT_FOUND
@@ -17,7 +18,8 @@ class AgentChannel:
     """What one agent says, frame by frame.
 
     The carrier (an SSH session, a subprocess) calls `stdout`, `stderr` and `ended` as things happen, and sets
-    `stop`; a reader awaits `hello`, `snapshot` and `frame`, which raise `HostFailure` once there is no more.
+    `stop`; a reader awaits `hello`, `snapshot` and `frame`, which raise `HostFailure` once there is no more. Who
+    reads for long has each frame handed over (`listen`) and awaits the `end`: no task wakes for a frame.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class AgentChannel:
         self.phase = Phase.HELLO
         self.stderr_bytes = 0  # that came in all
         self._frames: deque[Frame] = deque()
+        self._take: Callable[[Frame], None] = self._frames.append
         self._stderr = bytearray()
         self._failure: HostFailure | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -38,7 +41,8 @@ class AgentChannel:
         if self._failure is not None:
             return
         try:
-            self._frames.extend(self.stream.feed(data))
+            for frame in self.stream.feed(data):
+                self._take(frame)
         except BrokenStream as exc:
             self._fail(HostFailure(exc.kind, self._broken_phase(), exc.message, exc.hint))
             self.stop()
@@ -72,6 +76,17 @@ class AgentChannel:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
         return self._frames.popleft()
+
+    def listen(self, take: Callable[[Frame], None]) -> None:
+        """Hand over all frames that are here, and each that comes from now on as it comes."""
+        while self._frames:
+            take(self._frames.popleft())
+        self._take = take
+
+    async def end(self) -> NoReturn:
+        """Wait for the end of a channel that is listened to. Raises `HostFailure`."""
+        while True:
+            await self.frame()
 
     async def hello(self) -> Hello:
         """The first frame."""

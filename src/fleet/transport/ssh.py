@@ -28,6 +28,7 @@ from fleet.transport.credentials import Credentials, public_keys
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.jumps import Jumps
 from fleet.transport.login import DEFAULT_PORT, Login, login
+from fleet.transport.remote import Remote
 from fleet.transport.resolver import Resolver, resolve
 from fleet.transport.sshconfig import SshConfig
 from fleet.transport.turns import Turn
@@ -71,6 +72,14 @@ class Dialer:
     ) -> AsyncIterator[AgentChannel]:
         """The host's agent, started, with its hello read; ended on the way out. Raises `HostFailure`."""
         connection = await self.connect(spec, deadlines)
+        async with self.agent_over(connection, spec, arguments, deadlines) as channel:
+            yield channel
+
+    @asynccontextmanager
+    async def agent_over(
+        self, connection: "Connection", spec: HostSpec, arguments: tuple[str, ...], deadlines: Deadlines
+    ) -> AsyncIterator[AgentChannel]:
+        """The same over a connection that is there; it is closed on the way out."""
         channel = AgentChannel()
         channel.stop = connection.abort
         try:
@@ -81,9 +90,22 @@ class Dialer:
         finally:
             connection.close()
 
-    async def connect(self, spec: HostSpec, deadlines: Deadlines) -> "_Connection":
+    @asynccontextmanager
+    async def remote(self, spec: HostSpec, deadlines: Deadlines) -> AsyncIterator[Remote]:
+        """The host, logged in to; the connection is closed on the way out. Raises `HostFailure`."""
+        connection = await self.connect(spec, deadlines)
+        try:
+            yield Remote(self, connection, spec, deadlines)
+        finally:
+            connection.close()
+
+    async def login(self, spec: HostSpec, deadlines: Deadlines) -> Login:
+        """Where and how to log in to the host. Raises `HostFailure`."""
+        return login(spec, await self._ssh_config.options(spec, deadlines))
+
+    async def connect(self, spec: HostSpec, deadlines: Deadlines) -> "Connection":
         """A connection that is logged in, its host key checked. Raises `HostFailure`."""
-        to = login(spec, await self._ssh_config.options(spec, deadlines))
+        to = await self.login(spec, deadlines)
         client = _Client()
         options = self._prepare(to, client)
         if to.jump is None:
@@ -162,7 +184,7 @@ class _Client(asyncssh.SSHClient):
         return False
 
 
-class _Connection(asyncssh.SSHClientConnection):
+class Connection(asyncssh.SSHClientConnection):
     """Acknowledges at once until the agent runs: sshd's second packet after the login waits for our ACK."""
 
     quick_ack: socket.socket | None = None
@@ -205,7 +227,7 @@ class _AgentSession(asyncssh.SSHClientSession[bytes]):
         self._channel.ended(*self._end)
 
 
-async def _start(connection: _Connection, command: str, channel: AgentChannel) -> None:
+async def _start(connection: Connection, command: str, channel: AgentChannel) -> None:
     """Run the command with no pty, no environment, nothing forwarded."""
     try:
         ssh_channel, _ = await connection.create_session(
@@ -222,13 +244,13 @@ async def _start(connection: _Connection, command: str, channel: AgentChannel) -
 async def _handshake(
     to: Login, options: Any, client: _Client, deadlines: Deadlines, *,
     sock: socket.socket | None = None, through: asyncssh.SSHClientConnection | None = None,
-) -> _Connection:  # fmt: skip
+) -> Connection:  # fmt: skip
     """Version exchange, key exchange, host key, login: over a connected socket, or through a jump host.
 
     What `asyncssh.connect` does with ready-made options, less its thread hop.
     """
     loop = asyncio.get_running_loop()
-    connection = _Connection(loop, options, wait="auth")
+    connection = Connection(loop, options, wait="auth")
     connection.quick_ack = sock
     try:
         if through is not None:
@@ -254,7 +276,7 @@ async def _handshake(
     return connection
 
 
-async def _tunnel(through: asyncssh.SSHClientConnection, connection: _Connection, to: Login) -> None:
+async def _tunnel(through: asyncssh.SSHClientConnection, connection: Connection, to: Login) -> None:
     try:
         await through.create_connection(lambda: connection, to.host, to.port)  # type: ignore[arg-type,return-value]
     except asyncssh.Error as exc:
@@ -265,7 +287,7 @@ def _succeeded(waiter: "asyncio.Future[None]") -> bool:
     return waiter.done() and not waiter.cancelled() and waiter.exception() is None
 
 
-def _not_done(connection: _Connection) -> str:
+def _not_done(connection: Connection) -> str:
     """How far a handshake came, for the message of a missed deadline."""
     if not connection.get_extra_info("server_version"):
         return "it accepted the connection and sent no SSH banner"

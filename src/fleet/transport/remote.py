@@ -1,0 +1,82 @@
+"""Short commands on a host that is logged in to, beside its agent and over the same connection."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncssh
+
+from fleet.config import HostSpec
+from fleet.errors import Phase
+from fleet.text import clean_bytes
+from fleet.transport import failures
+from fleet.transport.channel import AgentChannel
+from fleet.transport.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from fleet.transport.ssh import Connection, Dialer
+
+MAX_OUTPUT_BYTES = 1 << 20  # of one command; what is more is not kept
+
+
+class Ran(NamedTuple):
+    """What a command did. `status` None: a signal ended it, or the connection was lost."""
+
+    status: int | None
+    out: bytes
+    err: bytes
+
+    def said(self) -> str:
+        """Its last words, cleaned, for a message."""
+        return clean_bytes(self.err[-300:] or self.out[-300:], 300)
+
+
+class Remote:
+    """A host that is logged in to."""
+
+    def __init__(self, dialer: "Dialer", connection: "Connection", spec: HostSpec, deadlines: Deadlines) -> None:
+        self._dialer, self._connection = dialer, connection
+        self._spec, self._deadlines = spec, deadlines
+
+    @asynccontextmanager
+    async def agent(self, arguments: tuple[str, ...]) -> AsyncIterator[AgentChannel]:
+        """Its agent, as `Transport.agent`. Raises `HostFailure`."""
+        async with self._dialer.agent_over(
+            self._connection, self._spec, arguments, self._deadlines
+        ) as channel:
+            yield channel
+
+    async def run(self, command: str, stdin: bytes = b"", limit_bytes: int = MAX_OUTPUT_BYTES) -> Ran:
+        """Run a command to its end, within the time for a hello. Raises `HostFailure`, not for its status."""
+        session = _Session(limit_bytes)
+        async with self._deadlines.phase(Phase.HELLO, lambda: "a command was started there and did not end"):
+            try:
+                channel, _ = await self._connection.create_session(
+                    lambda: session, command, encoding=None, env=None, send_env=None,
+                    request_pty=False, x11_forwarding=False,
+                )  # fmt: skip
+            except (asyncssh.Error, OSError) as exc:
+                raise failures.channel(exc) from None
+            try:
+                channel.write(stdin)
+                channel.write_eof()
+                await channel.wait_closed()
+            finally:
+                channel.abort()
+        return Ran(session.status, bytes(session.out), bytes(session.err))
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """Keeps the first `limit_bytes` of what a command prints."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.out, self.err = bytearray(), bytearray()
+        self.status: int | None = None
+        self._limit_bytes = limit_bytes
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        kept = self.err if datatype == asyncssh.EXTENDED_DATA_STDERR else self.out
+        kept += data[: self._limit_bytes - len(kept)]
+
+    def exit_status_received(self, status: int) -> None:
+        self.status = status
