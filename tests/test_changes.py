@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fleet.changes import HostChanged, SessionChanged, SessionGone, changes
+from fleet.changes import HostChanged, SessionChanged, SessionGone, changes, may_rename, second_names
 from fleet.errors import ErrorKind, HostError, Phase
 from fleet.model import Fleet, HostFailed, HostRead, HostSlow, Reading, apply, choose, empty
 from fleet_agent.wire import Child, Hello, Session, Snapshot
@@ -12,8 +12,9 @@ ONE = Session(tool="codex", id="one", state="working", detail="tool")
 TWO = Session(tool="codex", id="two", state="idle")
 
 
-def read(fleet: Fleet, *sessions: Session, host: str = "a") -> Fleet:
-    reading = Reading(Hello(schema=1), Snapshot(1, 10.0, sessions), 1.0, 1.0, 0.1)
+def read(fleet: Fleet, *sessions: Session, host: str = "a", machine: str = "") -> Fleet:
+    hello = Hello(schema=1, host_id=machine, boot_id=machine)
+    reading = Reading(hello, Snapshot(1, 10.0, sessions), 1.0, 1.0, 0.1)
     return apply(fleet, HostRead(host, reading))
 
 
@@ -95,3 +96,22 @@ def test_only_the_named_hosts_are_looked_at() -> None:
     """Ten thousand hosts cost nothing when one of them said something."""
     before = read(empty(["a", "b"]), ONE)
     assert different(before, read(before, TWO, host="b"), "a") == []
+
+
+def test_a_machine_with_two_names_is_told_of_once() -> None:
+    """Under its first name that is up; when that name fails, its sessions move to the other."""
+    one = read(empty(["a", "b"]), ONE, host="b", machine="m")
+    assert second_names(one) == frozenset()
+    both = read(one, ONE, host="a", machine="m")
+    assert may_rename(one, both, {"a"})
+    assert second_names(both) == {"b"}
+    assert different(one, both, "a")[1:] == [SessionChanged(both.hosts["a"], ONE, is_new=True)]
+    moved = list(changes(one, both, {"a"}, frozenset(), frozenset({"b"})))
+    assert SessionGone("b", ONE) in moved
+    assert SessionChanged(both.hosts["a"], ONE, is_new=True) in moved
+    later = read(both, msgspec.structs.replace(ONE, state="idle"), host="b", machine="m")
+    assert not may_rename(both, later, {"b"})
+    assert list(changes(both, later, {"b"}, frozenset({"b"}), frozenset({"b"}))) == []
+    failed = apply(later, HostFailed("a", ERROR, 9.0))
+    assert may_rename(later, failed, {"a"})
+    assert second_names(failed) == {"a"}

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from fleet.model import Fleet, HostState
+from fleet.model import Fleet, HostState, Link
 from fleet_agent.wire import Session
 
 VOLATILE = ("cpu_percent", "rss_bytes", "transcript_bytes", "grown_bytes", "children", "child_count")
 _LASTING = tuple(name for name in Session.__struct_fields__ if name not in VOLATILE)
 
 Key = tuple[str, str]  # tool and id
+Names = frozenset[str]
 
 
 class HostChanged(msgspec.Struct, frozen=True):
@@ -42,11 +43,45 @@ class SessionGone(msgspec.Struct, frozen=True):
 Change = HostChanged | SessionChanged | SessionGone
 
 
-def changes(before: Fleet, after: Fleet, names: Iterable[str]) -> list[Change]:
-    """What is different for these hosts: first the hosts, then the sessions."""
-    pairs = [(name, before.hosts.get(name), after.hosts.get(name)) for name in names]
+def changes(
+    before: Fleet, after: Fleet, names: Iterable[str], were: Names = frozenset(), are: Names = frozenset()
+) -> list[Change]:
+    """What is different for these hosts: first the hosts, then the sessions.
+
+    `were` and `are`: the second names of machines, before and after (see `second_names`). A session is told of
+    under the first name only.
+    """
+    pairs = [(name, before.hosts.get(name), after.hosts.get(name)) for name in {*names, *(were ^ are)}]
     hosts = [HostChanged(name, new) for name, old, new in pairs if _is_other_host(old, new)]
-    return [*hosts, *(change for name, old, new in pairs for change in _of_sessions(name, old, new))]
+    sessions = (
+        change
+        for name, old, new in pairs
+        for change in _of_sessions(name, None if name in were else old, None if name in are else new)
+    )
+    return [*hosts, *sessions]
+
+
+def second_names(fleet: Fleet) -> Names:
+    """Hosts that are a machine which another host is already: the first name that is not stale counts."""
+    read = [host for host in fleet.hosts.values() if host.reading]
+    first: dict[object, str] = {}
+    for host in sorted(read, key=lambda host: host.link is Link.STALE):
+        if host.reading and (machine := host.reading.machine):
+            first.setdefault(machine, host.name)
+    return frozenset(
+        host.name
+        for host in read
+        if host.reading and (machine := host.reading.machine) and first[machine] != host.name
+    )
+
+
+def may_rename(before: Fleet, after: Fleet, names: Iterable[str]) -> bool:
+    """Whether `second_names` may be others: a host is another machine, or stale, or is so no longer."""
+    return any(_identity(before.hosts.get(name)) != _identity(after.hosts.get(name)) for name in names)
+
+
+def _identity(state: HostState | None) -> object:
+    return state and (state.link is Link.STALE, state.reading and state.reading.machine)
 
 
 def _is_other_host(old: HostState | None, new: HostState | None) -> bool:

@@ -6,12 +6,15 @@ another run's, is a gap, and is said to be one.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_EVENTS = 10_000
 MAX_BYTES = 16 << 20
+
+_NUMBER = re.compile(r"[0-9]{1,19}")  # str.isdigit knows other digits, and int() refuses thousands of them
 
 
 class Event(NamedTuple):
@@ -65,7 +68,7 @@ class Journal:
     def resume(self, last_id: str) -> tuple[int, str | None]:
         """Where a reader who saw `last_id` goes on, and why that leaves a gap if it does."""
         epoch, _, number = last_id.rpartition("-")
-        if epoch != self.epoch or not number.isdigit() or int(number) > self.seq:
+        if epoch != self.epoch or not _NUMBER.fullmatch(number) or int(number) > self.seq:
             return self.seq, "the daemon was started anew since"
         seq = int(number)
         if seq + 1 < self.first:

@@ -41,6 +41,11 @@ class Reading(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()  # oddities that did not stop the reading: noise before hello, skipped frames
 
     @property
+    def machine(self) -> tuple[str, str] | None:
+        """What tells that two names are one machine: its id and boot. None when the agent could not tell."""
+        return (self.hello.host_id, self.hello.boot_id) if self.hello.host_id and self.hello.boot_id else None
+
+    @property
     def skew_s(self) -> float:
         """How far the host's clock is ahead of ours, in seconds, plus the time the frame travelled."""
         return self.snapshot.now - self.arrived_at

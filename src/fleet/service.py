@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fleet import config
-from fleet.changes import changes
+from fleet.changes import changes, may_rename, second_names
 from fleet.config import Config, HostSpec
 from fleet.hosts import select
 from fleet.journal import Journal
@@ -34,6 +34,7 @@ class Service:
         self.lags_s: deque[float] = deque([0.0], maxlen=LAGS)
         self.is_stopping = False
         self._given = given
+        self._second_names: frozenset[str] = frozenset()
 
     def begin(self) -> None:
         """Follow the hosts of the configuration."""
@@ -43,6 +44,9 @@ class Service:
         """Read the configuration again and follow its hosts. Raises `ConfigError`, and all stays as it was."""
         self.config = config.load(self._given)
         self.begin()
+        for host in self.streams.fleet.hosts.values():
+            if host.error and host.next_retry_at is None:  # what was wrong with it only the user can mend
+                self.streams.retry(host.name)
 
     def stop(self) -> None:
         """End the answers that have no end of their own, or a late one."""
@@ -65,4 +69,8 @@ class Service:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def _observe(self, before: Fleet, after: Fleet, names: set[str]) -> None:
-        self.journal.append(notices(changes(before, after, names), time.time(), time.monotonic()))
+        were = self._second_names
+        if may_rename(before, after, names):
+            self._second_names = second_names(after)
+        told = changes(before, after, names, were, self._second_names)
+        self.journal.append(notices(told, time.time(), time.monotonic()))

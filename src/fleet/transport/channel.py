@@ -18,8 +18,8 @@ class AgentChannel:
     """What one agent says, frame by frame.
 
     The carrier (an SSH session, a subprocess) calls `stdout`, `stderr` and `ended` as things happen, and sets
-    `stop`; a reader awaits `hello`, `snapshot` and `frame`, which raise `HostFailure` once there is no more. Who
-    reads for long has each frame handed over (`listen`) and awaits the `end`: no task wakes for a frame.
+    `stop`; a reader awaits `hello`, `snapshot` and `frame`, which raise `HostFailure` once there is no more.
+    Who reads for long has each frame handed over (`listen`) and awaits the `end`: no task wakes for a frame.
     """
 
     def __init__(self) -> None:

@@ -90,12 +90,6 @@ def rows(fleet: Fleet, now_mono_s: float) -> tuple[Row, ...]:
     return tuple(chain.from_iterable(map(itemgetter(1), groups)))
 
 
-def machine(reading: Reading) -> tuple[str, str] | None:
-    """What tells that two names are one machine: its id and its boot. None when the agent could not tell."""
-    hello = reading.hello
-    return (hello.host_id, hello.boot_id) if hello.host_id and hello.boot_id else None
-
-
 def clock_at(reading: Reading, now_mono_s: float) -> float | None:
     """What the host's clock shows now: its own time of the reading, and ours since then. None if it is absurd.
 
@@ -135,7 +129,7 @@ def _listed(fleet: Fleet) -> dict[str, Sequence[Session]]:
     """Host -> the sessions to list under it."""
     read = [host for host in fleet.hosts.values() if host.reading]
     listed: dict[str, Sequence[Session]] = {h.name: h.reading.snapshot.sessions for h in read if h.reading}
-    machines = {h.name: machine(h.reading) for h in read if h.reading}
+    machines = {h.name: h.reading.machine for h in read if h.reading}
     names = Counter(machines.values())
     shared = sorted((h for h in read if machines[h.name] and names[machines[h.name]] > 1), key=_is_stale)
     owners: dict[tuple[object, str, str], str] = {}

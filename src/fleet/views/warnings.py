@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from fleet.hosts import fold
 from fleet.model import Fleet, HostState, Reading
 from fleet.views.entries import WarningEntry
-from fleet.views.rows import machine
 from fleet.views.units import age
 
 SKEW_WARNING_S = 60.0  # below it, a clock that is off confuses nobody
@@ -37,7 +36,7 @@ def _of_host(host: HostState, reading: Reading) -> Iterator[WarningEntry]:
 def _same_machine(fleet: Fleet) -> Iterator[WarningEntry]:
     names: dict[tuple[str, str], list[str]] = {}
     for host in fleet.hosts.values():
-        if host.reading and (identity := machine(host.reading)):
+        if host.reading and (identity := host.reading.machine):
             names.setdefault(identity, []).append(host.name)
     for same in names.values():
         if len(same) > 1:
