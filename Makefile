@@ -3,13 +3,17 @@ PYTHON = .venv/bin/python
 UV = 0.13.8
 PARALLEL_SSH = 2.16.0
 
-.PHONY: setup test lint bench lock clean
+.PHONY: setup test soak lint bench lock clean
 
 setup:
 	scripts/setup
 
 test:
 	scripts/test
+
+# Half an hour of random faults for the daemon over 100 hosts.
+soak:
+	FLEET_SOAK_S=1800 FLEET_SOAK_HOSTS=100 scripts/test -n 0 -s --timeout 2400 tests/e2e/test_daemon_soak.py
 
 lint:
 	scripts/setup --test
@@ -22,6 +26,8 @@ bench:
 	$(PYTHON) -m pip install -q --disable-pip-version-check parallel-ssh==$(PARALLEL_SSH) || \
 		echo "no parallel-ssh here: bench/fanout goes on without it" >&2
 	PYTHONPATH=tests $(PYTHON) bench/startup.py
+	PYTHONPATH=tests $(PYTHON) bench/first_sight.py
+	PYTHONPATH=tests $(PYTHON) bench/steady_state.py
 	PYTHONPATH=tests $(PYTHON) bench/fanout.py
 
 # Pins for everything, made from what the two pyproject.toml and requirements-dev.in ask for. hatchling and

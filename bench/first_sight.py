@@ -1,12 +1,12 @@
 """First sight of a huge live rollout: `fleet-agent snapshot` beside `wc -l` on the same file, in the same run.
 
-Usage: python bench/first_sight.py [GB ...] [--repeat R] [--directory D]      (0.2 2 8, 5 times, the system's own)
+Usage: python bench/first_sight.py [GB ...] [--repeat R] [--directory D]     (0.2 2 8, 5 times, usual place)
 
 A rollout of each size is written as Codex 0.169 writes it: compact JSON, a response with its tool call, output,
 token_usage_record and token_count every 14 KB or so, turns, compactions; a line of 100 MiB every 0.5 GB and one
-at the end. A process named `codex` holds it open. It is read from the page cache and removed afterwards. Commands
-run in turn within each repetition, on one processor. CPU is the kernel's word for the whole process; what start-up
-costs is taken from the same command without any session. Memory is the agent's own peak (VmHWM).
+at the end. A process named `codex` holds it open. It is read from the page cache and removed afterwards. The
+commands run in turn within each repetition, on one processor. CPU is the kernel's word for the whole process;
+what start-up costs is taken from the same command without a session. Memory is the agent's own peak (VmHWM).
 """
 
 import argparse

@@ -9,9 +9,13 @@ to its threads (/proc/PID/task/*/schedstat), tick by tick, after ten seconds in 
 mean holds the passes over all processes, and the ports, that come now and then. The git processes that it
 started are accounted separately. Beside it, in the same run: one pass of psutil.process_iter with ten
 attributes, and one `ps`. The one-shot is beside `python -c pass`, in turn with it.
+
+The agent reads every session of the host. Where others have some, measure in a PID namespace, as root:
+unshare --pid --fork --mount-proc sh -c 'PYTHONPATH=tests python bench/steady_state.py; true'
 """
 
 import argparse
+import compileall
 import itertools
 import os
 import statistics
@@ -26,6 +30,7 @@ from pathlib import Path
 
 import psutil
 
+import fleet_agent
 import measure
 from fake_codex import FakeCodex, event, item, lock_path, meta, rollout_path, thread_id
 
@@ -95,7 +100,8 @@ def _session(root: Path, home: Path, number: int) -> Iterator[Path]:
     environ = {"CODEX_HOME": str(home), "HOME": str(root)}
     with FakeCodex(project, [rollout, lock_path(home, thread)], [], environ, files) as codex:
         if number < WITH_TOOL:
-            codex.start(f"CODEX_THREAD_ID={thread} CODEX_TOOL_CALL_ID=c sleep 3600")
+            mine = 'for ((fd = 3; fd < 100; fd++)); do eval "exec $fd>&-"; done'  # a tool inherits no file
+            codex.start(f"({mine}; CODEX_THREAD_ID={thread} CODEX_TOOL_CALL_ID=c exec sleep 3600)")
         yield rollout
 
 
@@ -184,10 +190,8 @@ def steady(env: dict[str, str], seconds: float) -> None:
     iter_ms = cpu_ms(lambda: [process.info for process in psutil.process_iter(ATTRIBUTES)])
     ps_ms = min(measure.run(PS, cpu=CPU).cpu_s for _ in range(3)) * 1000
     percent = own_ms / INTERVAL_S / 10
-    print(
-        f"  a tick: {own_ms:.1f} ms of CPU = {percent:.2f} % of a core; median {typical_ms:.1f}, git {git_ms:.1f} ms"
-    )
-    print(f"          {read_kib:.0f} KiB read, {sent_kib:.1f} KiB sent; PSS {memory_mb:.1f} MiB")
+    print(f"  a tick: {own_ms:.1f} ms of CPU (median {typical_ms:.1f}) = {percent:.2f} % of a core")
+    print(f"    {read_kib:.0f} KiB read, {sent_kib:.1f} KiB sent; PSS {memory_mb:.1f} MiB; git {git_ms:.1f} ms")
     print(f"  psutil.process_iter: {iter_ms:.0f} ms a pass, {iter_ms / own_ms:.0f} ticks")
     print(f"  ps: {ps_ms:.0f} ms, {ps_ms / own_ms:.0f} ticks", flush=True)
 
@@ -213,6 +217,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=64.0)
     parser.add_argument("--repeat", type=int, default=10)
     arguments = parser.parse_args()
+    # As an installation does; the agent itself writes none.
+    compileall.compile_dir(Path(fleet_agent.__file__).parent, quiet=1)
     for count in arguments.counts:
         with tempfile.TemporaryDirectory(prefix="fleet-bench-") as directory, processes(count):
             root = Path(directory)

@@ -72,11 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fleet-agent",
         description="Prints the coding-agent sessions of this machine as NDJSON. Only `hooks` writes.",
+        formatter_class=_formatter,
     )
     parser.add_argument("--version", action="version", version=f"fleet-agent {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    one = verbs.add_parser("snapshot", help="one reading, then exit")
-    many = verbs.add_parser("stream", help="a reading whenever something changed, until stdin closes")
+    one = verbs.add_parser("snapshot", formatter_class=_formatter, help="one reading, then exit")
+    many = verbs.add_parser(
+        "stream", formatter_class=_formatter, help="a reading whenever something changed, until stdin closes"
+    )
     for verb in (one, many):
         verb.add_argument(
             "--privacy",
@@ -87,10 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--interval", type=_interval, default=2.0, metavar="S", help="seconds between readings (2)"
     )
-    hooks = verbs.add_parser("hooks", help="let Codex itself tell when it asks somebody (docs/hooks.md)")
+    hooks = verbs.add_parser(
+        "hooks", formatter_class=_formatter, help="let Codex itself tell when it asks somebody (docs/hooks.md)"
+    )
     hooks.add_argument("action", choices=("install", "uninstall", "status"))
     hooks.add_argument("--home", metavar="DIR", help="another CODEX_HOME")
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # Without a width, argparse imports shutil and all its compressors to ask for it: 5 ms of each start.
+    return argparse.HelpFormatter(prog, width=100)
 
 
 def _interval(value: str) -> float:

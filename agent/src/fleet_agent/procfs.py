@@ -19,6 +19,7 @@ MAX_ENVIRON_BYTES = 128 << 10  # and of arguments
 MAX_TABLE_BYTES = 1 << 20  # some 7,000 connections
 # In a container it may be one that lxcfs made up.
 _LOADAVG_IS_REAL = AVAILABLE and os.stat("/proc/loadavg").st_dev == os.stat("/proc/self").st_dev
+_TABLE_BLOCK_BYTES = 64 << 10
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt
@@ -54,7 +55,7 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, _read(f"/proc/{pid}/task/{thread}/children", 1 << 20).split())
+            found += map(int, _read_all(f"/proc/{pid}/task/{thread}/children", MAX_TABLE_BYTES).split())
     except OSError:
         pass  # it ended
     return found
@@ -192,9 +193,8 @@ def socket_inodes(pid: int) -> set[int]:
 
 def listening_sockets() -> dict[int, int]:
     """Inode -> port of every TCP socket that listens, in this network namespace."""
-    return parse_listening(_read("/proc/net/tcp", MAX_TABLE_BYTES)) | parse_listening(
-        _read("/proc/net/tcp6", MAX_TABLE_BYTES)
-    )
+    tables = [_read_all(f"/proc/net/{name}", MAX_TABLE_BYTES) for name in ("tcp", "tcp6")]
+    return parse_listening(tables[0]) | parse_listening(tables[1])
 
 
 def parse_listening(table: bytes) -> dict[int, int]:
@@ -219,3 +219,20 @@ def _read(path: str, limit_bytes: int = 4096) -> bytes:
         return b""
     finally:
         os.close(fd)
+
+
+def _read_all(path: str, limit_bytes: int) -> bytes:
+    """The same of a table, of which one read(2) gives a page or so; at most a page more than the limit."""
+    read = b""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        while len(read) < limit_bytes and (block := os.read(fd, _TABLE_BLOCK_BYTES)):
+            read += block
+    except OSError:
+        pass  # its process ended
+    finally:
+        os.close(fd)
+    return read

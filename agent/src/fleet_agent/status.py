@@ -249,11 +249,11 @@ def _compacting(e: Evidence, turn: Turn) -> Verdict:
     """Either nothing was said in this turn yet, or the context is full: it looks like a compaction."""
     at = e.resumed_at or turn.started_at
     if e.compacting == "likely":
-        reason = "A turn is running that only counted tokens so far: the context is being compacted."
+        reason = "A turn is running that only counted tokens so far: the model's context is being compacted."
         return Verdict("working", "compacting", reason, "lifecycle", "strong", at)
     if at is None or (at == turn.started_at and e.now - at < BEGIN_S):
         return Verdict("working", "thinking", "A turn has just begun.", "lifecycle", "weak", at)
-    reason = "A turn is running and says nothing: the context is probably being compacted."
+    reason = "A turn is running without a word: the model's context is probably being compacted."
     return Verdict("working", "compacting", reason, "lifecycle", "weak", at)
 
 

@@ -189,9 +189,9 @@ class Tail:
             self._offset -= self._splitter.release()
 
 
-def lines_from_start(source: Source, limit_bytes: int) -> Iterator[Line]:
-    """The first lines of a file, as many as end within `limit_bytes`."""
-    splitter, offset = LineSplitter(), 0
-    while offset < limit_bytes and (block := source.read(offset, min(_BLOCK_BYTES, limit_bytes - offset))):
+def lines_from(source: Source, start: int, limit_bytes: int) -> Iterator[Line]:
+    """The lines from `start` on, which is the start of a line, as many as end within `limit_bytes`."""
+    splitter, offset, end = LineSplitter(), start, start + limit_bytes
+    while offset < end and (block := source.read(offset, min(_BLOCK_BYTES, end - offset))):
         offset += len(block)
         yield from splitter.feed(block)

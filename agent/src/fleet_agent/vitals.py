@@ -83,8 +83,8 @@ class Meter:
     def __init__(self) -> None:
         self._cpu_s = time.process_time()
 
-    def cost(self, read_bytes: int | None = None) -> Cost:
-        """CPU of this process since then, and its memory. `read_bytes`: of transcripts."""
+    def cost(self) -> Cost:
+        """CPU of this process since then, and its memory."""
         stat = native.stat(os.getpid())
         cpu_ms = round((time.process_time() - self._cpu_s) * 1000, 1)
-        return Cost(cpu_ms=cpu_ms, read_bytes=read_bytes, rss_bytes=stat.rss_bytes if stat else None)
+        return Cost(cpu_ms=cpu_ms, rss_bytes=stat.rss_bytes if stat else None)

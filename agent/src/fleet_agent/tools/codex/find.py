@@ -117,7 +117,7 @@ class Codex:
         return self._accounted([thread for thread in threads if thread.holder or not thread.gone])
 
     def _accounted(self, threads: list[Thread]) -> list[Thread]:
-        """The threads with what they spent. Those with least to be read come first: gigabytes make none wait."""
+        """The threads with what they spent. The least to read comes first: gigabytes keep nobody waiting."""
         budget = Budget(self._account_bytes)
         files = {thread.id: self._files[thread.path] for thread in threads if thread.path in self._files}
         for file in sorted(files.values(), key=lambda file: file.unaccounted_bytes):

@@ -13,7 +13,7 @@ COUNT = b'"type":"event_msg","payload":{"type":"token_count",'
 TURN = b'"type":"event_msg","payload":{"type":"task_started","turn_'
 COMPACTION = COMPACTED + b'"payload":{"message":"'
 
-BLOCK_BYTES = 1024 << 10
+BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 10  # of a line that tells tokens or a turn; what is longer is only passed over
 _NEAR_BYTES = 64 << 10  # from the end: `rfind` does not skip, so it is used for so much only
 

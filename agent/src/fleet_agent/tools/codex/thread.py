@@ -1,7 +1,7 @@
 """One rollout file, followed: where to begin reading it, and the facts that were read."""
 
-from fleet_agent.tail import Budget, Source, Tail, lines_from_start
-from fleet_agent.tools.codex import rollout
+from fleet_agent.tail import Budget, Source, Tail, lines_from
+from fleet_agent.tools.codex import rollout, skim
 from fleet_agent.tools.codex.growth import Growth
 from fleet_agent.tools.codex.lines import Meta, decode_meta, first_prompt
 from fleet_agent.tools.codex.rollout import Rollout
@@ -9,8 +9,12 @@ from fleet_agent.tools.codex.skim import Skim
 from fleet_agent.tools.codex.usage import Ledger, Usage
 
 MAX_HEAD_BYTES = 16 << 20
-REACH_BYTES = 256 << 20  # how far from the end the last turn's start is looked for: 0.1 s at worst
+REACH_BYTES = 512 << 20  # how far from the end the last turn's start is looked for: 0.15 s at worst
+EARLIER_REACH_BYTES = 32 << 20  # how far before it the lines of the turn before
 OLD_REACH_BYTES = 4 << 20
+LONG_TURN_BYTES = 8 << 20  # of a longer one only the start and the end are read: 0.1 s each 15 MiB
+TURN_HEAD_BYTES = 256 << 10
+TURN_TAIL_BYTES = 2 << 20
 PROMPT_REACH_BYTES = 1 << 20
 
 
@@ -90,8 +94,14 @@ class ThreadFile:
             return None
         facts = Rollout(meta)
         facts.cut_lines += head.cut
-        start, facts.gapless = _last_turn(source, source.end_of_lines())
-        self._tail.start(source, start)
+        end = source.end_of_lines()
+        start, facts.gapless = _last_turn(source, end)
+        tail_start = _turn_tail(source, start, end)
+        if tail_start > start:
+            for line in lines_from(source, start, TURN_HEAD_BYTES):
+                facts.feed(line)
+            facts.calls.clear()  # they ended in what is left out
+        self._tail.start(source, tail_start)
         self._read(facts, source, budget)
         _catch_up(facts, source, start)
         return facts
@@ -103,15 +113,16 @@ class ThreadFile:
     def _find_prompt(self, source: Source, meta: Meta) -> None:
         if not self._want_prompt or self.prompt:
             return
-        self.prompt = first_prompt(lines_from_start(source, PROMPT_REACH_BYTES), meta.own_from_ordinal)
+        self.prompt = first_prompt(lines_from(source, 0, PROMPT_REACH_BYTES), meta.own_from_ordinal)
         self._want_prompt = self.prompt is None and source.size < PROMPT_REACH_BYTES
 
 
 def _last_turn(source: Source, end: int) -> tuple[int, bool]:
     """Where to begin reading, and whether nothing of the last turn is lost by it."""
-    start = source.last_line_with(rollout.TURN_START, end, REACH_BYTES)
-    if start is not None:
-        return start, True
+    for markers, reach_bytes in (((skim.TURN,), REACH_BYTES), (rollout.TURN_START, OLD_REACH_BYTES)):
+        start = source.last_line_with(markers, end, reach_bytes)
+        if start is not None:
+            return start, True
     if end <= OLD_REACH_BYTES:
         return 0, True  # short enough to be read whole
     for markers in (rollout.OLD_TURN_START, rollout.BARE_TURN_START):
@@ -119,6 +130,23 @@ def _last_turn(source: Source, end: int) -> tuple[int, bool]:
         if start is not None:
             return start, end <= REACH_BYTES
     return end - OLD_REACH_BYTES, False  # in the middle of a line, which is then no JSON and passed over
+
+
+def _turn_tail(source: Source, start: int, end: int) -> int:
+    """Where to read on in a turn after its start: far enough back that no call from before is still open.
+
+    That is at a token_count: it is written when the calls of its response have ended. Up to 0.138 there is one
+    before, too, hence the fourth from the end.
+    """
+    if end - start <= LONG_TURN_BYTES:
+        return start
+    tail_start = end - TURN_TAIL_BYTES
+    for _ in range(4):
+        found = source.last_line_with((skim.COUNT,), tail_start, REACH_BYTES)
+        if found is None or found < start + TURN_HEAD_BYTES:
+            return start
+        tail_start = found
+    return tail_start
 
 
 def _catch_up(facts: Rollout, source: Source, start: int) -> None:
@@ -130,6 +158,6 @@ def _catch_up(facts: Rollout, source: Source, start: int) -> None:
         (facts.settled or None, rollout.TURN_END),
     )
     for markers in (markers for value, markers in missing if value is None):
-        at = source.last_line_with(markers, start, REACH_BYTES)
+        at = source.last_line_with(markers, start, EARLIER_REACH_BYTES)
         if at is not None:
             facts.feed_earlier(source.line_at(at))

@@ -132,11 +132,6 @@ class Ledger:
         self._compactions = 0
         self._doubtful = False  # something was not as it should be
 
-    @property
-    def recorded(self) -> bool:
-        """Whether the session was at work in a release that writes records."""
-        return self._records.base is not None
-
     def feed(self, line: bytes) -> None:
         """One line without its newline; of a compaction its first `HEAD_BYTES` will do."""
         if COMPACTED in line[:HEAD_BYTES]:
@@ -222,7 +217,8 @@ class Ledger:
     def _rise(self, total: Counts, last: Counts, excess: int) -> None:
         """A token_count of a turn without a record so far."""
         anew = self._counts.base is None or excess != self._excess or _minus(self._counts.high, total) != _ZERO
-        if self.recorded and anew:  # it goes on from what was left out, so records must have told the last
+        if anew and self._records.base is not None:
+            # It goes on from what was left out; if the response was no record's, others may have been left out.
             self._doubtful |= last not in (self._recorded_last, _ZERO)
             self._counts.begin(_minus(total, self._owed))
             self._counts.high = total
