@@ -241,6 +241,33 @@ class TestThreadFile:
         assert file.facts.tokens.total == 19916
         assert file.facts.last_at == pytest.approx(NOW)
 
+    def test_of_a_long_turn_its_start_and_its_end_are_enough(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A turn of a thousand responses is not read whole: what is open, who spoke, what was used is known."""
+        monkeypatch.setattr(thread_module, "TURN_HEAD_BYTES", 2000)
+        monkeypatch.setattr(thread_module, "TURN_TAIL_BYTES", 3000)
+        turn = event(NOW, "task_started", turn_id="t", model_context_window=1000)
+        turn += event(NOW, "x", model="m", approval_policy="never").replace(b"event_msg", b"turn_context")
+        for number in range(100):
+            used = {"input_tokens": number, "output_tokens": 1}
+            turn += item(NOW, "function_call", call_id=f"c{number}", name="exec_command", arguments="{}")
+            turn += item(NOW + number, "function_call_output", call_id=f"c{number}", output="x" * 500)
+            turn += event(NOW, "token_count", info={"total_token_usage": used, "last_token_usage": used})
+        turn += item(NOW, "function_call", call_id="open", name="exec_command", arguments="{}")
+        path = written(tmp_path / "r.jsonl", NOW, meta(NOW, thread_id()) + turn)
+        seen = []
+        for long_bytes in (1 << 30, 20_000):
+            monkeypatch.setattr(thread_module, "LONG_TURN_BYTES", long_bytes)
+            file, budget = ThreadFile(str(path), want_prompt=False), Budget(PLENTY)
+            file.poll(budget)
+            assert file.facts is not None
+            assert list(file.facts.calls) == ["open"]
+            facts = vars(file.facts) | vars(file.facts.compaction)
+            seen.append({name: str(value) for name, value in facts.items() if name != "compaction"})
+        assert seen[0] == seen[1]
+        assert PLENTY - budget.left_bytes < 9000 < len(turn)
+
     def test_a_turn_that_began_too_far_back_is_not_trusted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -17,7 +17,7 @@ from fleet_agent.tail import (
     LineSplitter,
     Source,
     Tail,
-    lines_from_start,
+    lines_from,
 )
 
 PLENTY = 1 << 40
@@ -180,7 +180,8 @@ def test_one_line_can_be_read_where_it_starts(tmp_path: Path) -> None:
         assert source.line_at(4) == Line(b"z" * 600_000)
         assert source.line_at(4, limit_bytes=1000) == Line(b"z" * 1000, cut=True)
         assert source.line_at(600_005) is None
-        assert list(lines_from_start(source, 100)) == [Line(b"one")]
+        assert list(lines_from(source, 0, 100)) == [Line(b"one")]
+        assert list(lines_from(source, 4, 600_001)) == [Line(b"z" * 600_000)]
 
 
 def test_a_fifo_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
     with MockResponses() as api:
         api.url             # http://127.0.0.1:PORT/v1, for a model provider's base_url
         api.requests        # what was asked, in order; each with the id of the response it got
+        api.usage           # response id -> the token usage that it told at its end
 
     python -m lab.mock_responses --port 18080 [--log requests.jsonl]      (with tests/ on PYTHONPATH)
 
@@ -13,6 +14,7 @@ model request of the turn takes one step (its number is the number of tool outpu
   SAY text            final assistant text (default: "ok: <prompt>")
   NOTE text           an assistant message *before* the tool call of the same step
   SLOW n              sleep n seconds before the output (SSE comments keep it alive)
+  HOLD name           wait before the output until the test calls release(name)
   STREAM n            spread the text over n seconds as deltas
   REASON text         a reasoning item (with summary) before the output
   TOOL cmd            shell command, with whatever shell tool the client offers

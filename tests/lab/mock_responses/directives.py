@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 Json = dict[str, Any]
 
 WORDS = (
-    "SAY", "NOTE", "SLOW", "STREAM", "REASON", "TOOL", "BG", "ESC", "PATCH", "PLAN", "ASK", "SPAWN",
+    "SAY", "NOTE", "SLOW", "HOLD", "STREAM", "REASON", "TOOL", "BG", "ESC", "PATCH", "PLAN", "ASK", "SPAWN",
     "WAITAGENT", "CALL", "JS", "BIG", "USAGE", "LIMIT", "FAIL",
 )  # fmt: skip
 VERBATIM = ("JS", "CALL")  # take the rest of the step as it stands

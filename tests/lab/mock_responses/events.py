@@ -18,7 +18,13 @@ class Pause(NamedTuple):
     seconds: float
 
 
-def events(body: Json, step: Step, failure: str | None, response_id: str) -> Iterator[Json | Pause]:
+class Hold(NamedTuple):
+    """Wait until the test releases this name."""
+
+    name: str
+
+
+def events(body: Json, step: Step, failure: str | None, response_id: str) -> Iterator[Json | Pause | Hold]:
     """What is sent, in order. `failure` is the kind of a FAIL directive that strikes this time."""
     if failure == "DISCONNECT":
         return
@@ -31,6 +37,8 @@ def events(body: Json, step: Step, failure: str | None, response_id: str) -> Ite
         yield {"type": "response.failed", "response": failed}
         return
     yield Pause(step.seconds("SLOW"))
+    if held := step.argument("HOLD"):
+        yield Hold(held)
     for index, item in enumerate(outputs(body, step)):
         yield from _item_events(index, item, step.seconds("STREAM"))
     if failure != "MIDSTREAM":

@@ -1,16 +1,18 @@
 """The HTTP server around the directives: one thread a request, all ended with it."""
 
+import contextlib
 import json
 import sys
 import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self, TextIO
 
 from lab.mock_responses.directives import Json, Step, step_of
-from lab.mock_responses.events import Pause, events, rate_headers, refusal
+from lab.mock_responses.events import Hold, Pause, events, rate_headers, refusal
 
 KEEP_ALIVE_S = 1.0  # between two SSE comments of a slow response
 
@@ -34,9 +36,12 @@ class MockResponses:
 
     def __init__(self, port: int = 0, *, log: TextIO | None = None) -> None:
         self.requests: list[Request] = []
+        self.usage: dict[str, Json] = {}  # response id -> the usage that a response which was served whole told
         self.errors: list[Exception] = []  # of the mock itself, raised when it ends
         self._log = log
         self._failed: Counter[str] = Counter()  # prompt -> failures that were asked for so far
+        self._held: Counter[str] = Counter()  # name of a HOLD directive -> responses that wait for it
+        self._holds: dict[str, threading.Event] = {}  # the same names -> set when they may go on
         self._lock = threading.Lock()
         self.stopping = threading.Event()
         self._server = _Server(("127.0.0.1", port), self)
@@ -58,11 +63,37 @@ class MockResponses:
 
     def __exit__(self, *exc: object) -> None:
         self.stopping.set()
+        for name in list(self._holds):
+            self.release(name)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
         if self.errors:
             raise ExceptionGroup("the mock model API could not answer", self.errors)
+
+    def holds(self, name: str) -> bool:
+        """Whether a response is held back now by `HOLD name`: its client waits for the model."""
+        with self._lock:
+            return self._held[name] > 0
+
+    def release(self, name: str) -> None:
+        """Let every response go on that is held by this name now."""
+        with self._lock:
+            released = self._holds.pop(name, None)
+        if released is not None:
+            released.set()
+
+    @contextlib.contextmanager
+    def holding(self, name: str) -> Iterator[threading.Event]:
+        """Count one response as held; the event is set when it is to go on."""
+        with self._lock:
+            released = self._holds.setdefault(name, threading.Event())
+            self._held[name] += 1
+        try:
+            yield released
+        finally:
+            with self._lock:
+                self._held[name] -= 1
 
     def record(self, request: Request) -> None:
         """Note a request, before it is answered."""
@@ -162,8 +193,12 @@ class _Exchange(BaseHTTPRequestHandler):
         for event in events(body, step, failure, response_id):
             if isinstance(event, Pause):
                 self._pause(event.seconds)
+            elif isinstance(event, Hold):
+                self._hold(event.name)
             else:
                 self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+                if event["type"] == "response.completed":
+                    self.server.api.usage[response_id] = event["response"]["usage"]
             if self.server.api.stopping.is_set():
                 return
 
@@ -174,3 +209,10 @@ class _Exchange(BaseHTTPRequestHandler):
             if self.server.api.stopping.wait(min(KEEP_ALIVE_S, left)):
                 return
             self.wfile.write(b": keep-alive\n\n")
+
+    def _hold(self, name: str) -> None:
+        """Wait, with SSE comments, until the test releases this name or the API stops."""
+        api = self.server.api
+        with api.holding(name) as released:
+            while not (api.stopping.is_set() or released.wait(KEEP_ALIVE_S)):
+                self.wfile.write(b": keep-alive\n\n")
