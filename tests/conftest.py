@@ -11,7 +11,7 @@ from lab.codex import CodexHome
 from lab.mock_responses import MockResponses
 from lab.sshfleet import SshFleet
 
-pytest_plugins = ("lab.plugin",)
+pytest_plugins = ("lab.plugin", "lab.truth_report")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import pytest
 from fleet import config, hosts
 from fleet.backoff import LIMITS_S
 from fleet.errors import ErrorKind
+from fleet_agent import wire
+from lab.truth import LEAST_RIGHT
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("agent/*.md")])
@@ -31,6 +33,26 @@ def test_the_delays_are_those_of_the_code(kind: ErrorKind) -> None:
     most_s = int(found[3]) * 60
     first_s = most_s if found[1] is None else int(found[1]) * (1 if found[2] else 60)
     assert LIMITS_S[kind] == (first_s, most_s)
+
+
+def test_every_state_is_explained() -> None:
+    """docs/states.md has one row for each detail of each state, and no other."""
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(\w+)`)? ?\|", (ROOT / "docs/states.md").read_text(), re.MULTILINE)
+    details = {(state, detail) for state, of_it in wire.DETAILS.items() for detail in of_it or ("",)}
+    assert sorted(rows) == sorted(details)
+
+
+def test_the_truth_table_is_published() -> None:
+    """docs/states.md quotes at least 30 states with their grounds, and no answer that was wrong and sure."""
+    page = (ROOT / "docs/states.md").read_text()
+    found = re.search(
+        r"^(\d+) readings of (\d+) states: (\d+) right .*, \d+ unsure, 0 wrong$", page, re.MULTILINE
+    )
+    assert found is not None
+    readings, states, right = map(int, found.groups())
+    assert states >= 30
+    assert right >= LEAST_RIGHT * readings
+    assert page.partition("<!-- cases -->")[2].count("\n|") >= 30
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

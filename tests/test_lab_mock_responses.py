@@ -5,6 +5,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 
 from lab.mock_responses import MockResponses
 from lab.mock_responses.directives import Directive, directives, split_steps, step_of
+from lab.waiting import wait_until
 
 SHELL = {"type": "function", "name": "exec_command"}
 
@@ -87,6 +89,8 @@ def test_text_and_usage(api: MockResponses) -> None:
     usage = events[-1]["response"]["usage"]
     assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (10, 3, 13)
     assert events[0]["response"]["id"] == events[-1]["response"]["id"] == api.response_ids[-1]
+    ask(api, "FAIL MIDSTREAM SAY half")
+    assert api.usage == {api.response_ids[0]: usage}
 
 
 def test_a_prompt_without_directives_is_repeated(api: MockResponses) -> None:
@@ -115,6 +119,20 @@ def test_failures(api: MockResponses) -> None:
     assert ask(api, "FAIL MIDSTREAM")[1][-1]["type"] == "response.output_item.done"
 
 
+def test_a_response_is_held_until_it_is_released(api: MockResponses) -> None:
+    """HOLD keeps its client waiting, and says so, until the test lets it go on."""
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(ask, api, "HOLD here SAY at last")
+        wait_until(lambda: api.holds("here") or None, "the response is held", timeout_s=5)
+        assert not asked.done()
+        api.release("elsewhere")
+        assert api.holds("here")
+        api.release("here")
+        (item,) = items(asked.result(5)[1])
+    assert item["content"][0]["text"] == "at last"
+    assert not api.holds("here")
+
+
 def test_requests_are_kept_and_ids_are_unique() -> None:
     """Every request is on record, in the log too; no two responses share an id; a refused one has none."""
     log = io.StringIO()
@@ -127,7 +145,7 @@ def test_requests_are_kept_and_ids_are_unique() -> None:
     assert [json.loads(line)["response_id"] for line in log.getvalue().splitlines()] == ids
 
 
-@pytest.mark.parametrize("prompt", ["FAIL HANG", "SLOW 60"])
+@pytest.mark.parametrize("prompt", ["FAIL HANG", "SLOW 60", "HOLD ever"])
 def test_it_ends_while_it_answers(prompt: str) -> None:
     """Leaving the API does not wait for responses that are still being sent."""
     with MockResponses() as api:

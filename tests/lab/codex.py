@@ -14,7 +14,8 @@ from lab.procs import Process
 from lab.tmux import Tmux
 from lab.waiting import wait_until
 
-CODEX_VERSION = "0.169.0"  # scripts/setup reads this line
+CODEX_VERSION = "0.169.0"  # scripts/setup reads this line,
+OLD_CODEX_VERSIONS = ("0.145.0", "0.150.0", "0.155.0")  # and this
 MODEL = "gpt-5.5"  # plain function tools; the gpt-6 family works in code mode
 
 # The last two tables keep the terminal UI from showing advice before its prompt.
@@ -24,7 +25,7 @@ model_provider = "mock"
 approval_policy = "{approval}"
 sandbox_mode = "{sandbox}"
 check_for_update_on_startup = false
-
+{more}
 [model_providers.mock]
 name = "mock"
 base_url = "{url}"
@@ -50,20 +51,19 @@ screen_reader_detection_done = true
 """
 
 
-def obstacle() -> str | None:
-    """Why this machine cannot run the real Codex, with the fix; None if it can."""
+def obstacle(*versions: str) -> str | None:
+    """Why this machine cannot run the real Codex (of these versions), with the fix; None if it can."""
     if not sys.platform.startswith("linux"):
         return "the Codex lab needs Linux: it finds processes in /proc"
     missing = [program for program in ("tmux", "node") if shutil.which(program) is None]
-    if codex_path() is None:
-        missing.append(f"codex {CODEX_VERSION}")
+    missing += [f"codex {version}" for version in versions or (CODEX_VERSION,) if codex_path(version) is None]
     return f"{', '.join(missing)} not found: scripts/setup --test installs what is missing" if missing else None
 
 
-def codex_path() -> Path | None:
-    """The pinned Codex CLI where scripts/setup puts it; None if it is not there."""
+def codex_path(version: str = CODEX_VERSION) -> Path | None:
+    """The Codex CLI of a pinned version where scripts/setup puts it; None if it is not there."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "fleet-dev" / f"codex-{CODEX_VERSION}" / "node_modules/.bin/codex"
+    path = cache / "fleet-dev" / f"codex-{version}" / "node_modules/.bin/codex"
     return path if path.exists() else None
 
 
@@ -72,19 +72,29 @@ class CodexHome:
 
     url       the mock model API's
     model     what config.toml names
-    approval  approval_policy: never, on-request, untrusted
+    approval  approval_policy: never, on-request
     sandbox   sandbox_mode: danger-full-access (works everywhere), workspace-write (needs user namespaces)
+    version   of the Codex CLI: one of the pinned ones
+    config    more lines for config.toml: keys, then tables
 
     `home` is CODEX_HOME, `project` a git repository on branch `lab`, the directory in which Codex is run.
     """
 
     def __init__(
-        self, url: str, *, model: str = MODEL, approval: str = "never", sandbox: str = "danger-full-access"
+        self,
+        url: str,
+        *,
+        model: str = MODEL,
+        approval: str = "never",
+        sandbox: str = "danger-full-access",
+        version: str = CODEX_VERSION,
+        config: str = "",
     ) -> None:
-        codex, reason = codex_path(), obstacle()
+        codex, reason = codex_path(version), obstacle(version)
         if codex is None or reason is not None:
             raise LabError(reason or "")
         self.codex = codex
+        self.version = version
         # Short, for the sockets inside; TMPDIR elsewhere, as Codex makes no helpers in a home below it.
         self._directory = tempfile.TemporaryDirectory(prefix="fleet-codex-")
         self.root = Path(self._directory.name)
@@ -92,8 +102,8 @@ class CodexHome:
         self.home = self._user / ".codex"
         for directory in (self._user, self.home, self.project, self._temp):
             directory.mkdir()
-        config = _CONFIG.format(url=url, model=model, approval=approval, sandbox=sandbox, project=self.project)
-        (self.home / "config.toml").write_text(config)
+        settings = {"url": url, "model": model, "approval": approval, "sandbox": sandbox, "more": config}
+        (self.home / "config.toml").write_text(_CONFIG.format(project=self.project, **settings))
         self._terminals = 0
         self._ended = ExitStack()
 
@@ -150,7 +160,8 @@ class CodexHome:
         440 MB into CODEX_HOME); without, the TUI process runs the session itself.
         """
         self._terminals += 1
-        command = [str(self.codex), *([] if daemon else ["--no-daemon"]), *options]
+        own = [] if daemon or self.version in OLD_CODEX_VERSIONS else ["--no-daemon"]  # they have no daemon
+        command = [str(self.codex), *own, *options]
         terminal = Tmux(self.root / f"tmux{self._terminals}", command, cwd=self.project, env=self.env)
         terminal.wait_for(f"· {self.project}", timeout_s=60)  # its status line, after the splash screen
         return terminal
@@ -159,10 +170,15 @@ class CodexHome:
         """The rollout files of this home, oldest first."""
         return sorted((self.home / "sessions").glob("*/*/*/rollout-*.jsonl"))
 
+    def threads(self) -> set[str]:
+        """The ids of this home's threads: those that are locked by a process (0.150 on), or have a rollout."""
+        locks = [lock.stem for lock in (self.home / "thread-writer-locks").glob("[!.]*.lock")]
+        return {*locks, *(rollout.stem[-36:] for rollout in self.rollouts())}
+
     def tools(self) -> list[Process]:
         """The processes of tool calls that run now."""
         ours = procs.carrying(CODEX_HOME=str(self.home))
-        return [p for p in ours if any(v.startswith(b"CODEX_TOOL_CALL_ID=") for v in procs.environ(p.pid))]
+        return [p for p in ours if any(v.startswith(b"CODEX_THREAD_ID=") for v in procs.environ(p.pid))]
 
     def wait_for_tool(self, *, timeout_s: float = 30.0) -> Process:
         """A tool call's process, as soon as one runs."""

@@ -19,6 +19,7 @@ def tables(fleet: SshFleet, **defaults: Any) -> dict[str, Any]:
         "identity": str(fleet.key),
         "known_hosts": str(fleet.known_hosts),
         "ssh_config": "none",
+        "install": "never",  # a host without an agent stays one, but for the tests of shipping it
         "timeouts": TIMEOUTS,
     }
     return {

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import MARK, codex, procs, sshfleet
+from lab import MARK, codex, procs, promtool, sshfleet, systemd
 
 OBSTACLES: dict[str, Callable[[], str | None]] = {
     "sshd": functools.cache(sshfleet.obstacle),
     "codex": functools.cache(codex.obstacle),
+    "old_codex": functools.cache(lambda: codex.obstacle(*codex.OLD_CODEX_VERSIONS)),
+    "promtool": functools.cache(promtool.obstacle),
+    "systemd": functools.cache(systemd.obstacle),
 }
 REQUIRE = "FLEET_REQUIRE_REAL"
 GRACE_S = 3.0  # how long a process may take to notice that its test is over (PROMISES 11)

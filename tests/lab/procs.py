@@ -61,6 +61,13 @@ def environ(pid: int) -> set[bytes]:
     return set(_read(pid, "environ").split(b"\0"))
 
 
+def program(pid: int) -> str:
+    """The file name of what a process runs; empty if it is gone or not ours to read."""
+    with contextlib.suppress(OSError):
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    return ""
+
+
 def family(roots: Iterable[int]) -> list[Process]:
     """All descendants of these pids, without themselves."""
     tree = _children()

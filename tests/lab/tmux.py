@@ -10,6 +10,8 @@ from pathlib import Path
 from lab import LabError
 
 COLUMNS, LINES = 120, 40
+ECHO_CHARS = 8
+ECHO_WITHIN_S = 2.0
 
 
 class Tmux:
@@ -29,8 +31,9 @@ class Tmux:
     def type(self, text: str, *, enter: bool = True) -> None:
         """Type text as if by hand, and Enter after it."""
         self._tmux("send-keys", "-l", "--", text)
-        if enter:
-            time.sleep(0.2)  # a TUI takes an Enter that comes with the text for a pasted newline
+        if enter:  # a TUI takes an Enter that comes with the text for a pasted newline
+            self._wait_for_echo(text[-ECHO_CHARS:])
+            time.sleep(0.2)
             self.press("Enter")
 
     def press(self, *keys: str) -> None:
@@ -43,7 +46,7 @@ class Tmux:
             return self._tmux("capture-pane", "-p").rstrip()
         return ""
 
-    def wait_for(self, text: str, *, timeout_s: float = 20.0) -> str:
+    def wait_for(self, text: str, *, timeout_s: float = 40.0) -> str:
         """The screen, as soon as this text is on it."""
         until = time.monotonic() + timeout_s
         while text not in (screen := self.screen()):
@@ -64,6 +67,12 @@ class Tmux:
         """Hang up: the server and its command end."""
         with contextlib.suppress(subprocess.CalledProcessError):
             self._tmux("kill-server")
+
+    def _wait_for_echo(self, end: str) -> None:
+        """A busy machine may take a while to show what was typed; what wraps a line is not found at all."""
+        until = time.monotonic() + ECHO_WITHIN_S
+        while end not in self.screen() and time.monotonic() < until:
+            time.sleep(0.05)
 
     def _tmux(self, *arguments: str) -> str:
         argv = ["tmux", "-S", str(self._socket), "-f", os.devnull, *arguments]

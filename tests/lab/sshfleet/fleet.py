@@ -241,6 +241,10 @@ class SshFleet:
         """
         return {name: len(pids) for name, pids in self._sessions(self.hosts).items() if pids}
 
+    def logins(self, name: str) -> int:
+        """How many logins this host has let in so far. It needs an sshd of its own."""
+        return Path(self._own_sshd(name).log).read_text(errors="replace").count("Accepted publickey")
+
     def processes(self, name: str) -> list[Process]:
         """Commands (agents, say) now on this host, also those without a session."""
         (name,) = self._pick([name])
