@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fake_codex import FakeCodex, event, lock_path, meta, rollout_path, thread_id
-from fleet_agent import procfs
+from fleet_agent import processes, procfs
 from fleet_agent.scan import Reading, Scanner
 from fleet_agent.tools.codex.find import Codex
 from fleet_agent.wire import MAX_CHILDREN, Session
@@ -103,8 +103,10 @@ def test_a_tool_calls_server_is_a_child_with_its_port_and_its_call(host: Host) -
         assert "server.py" not in repr(session)
 
 
-def test_cpu_is_of_the_whole_tree_and_needs_two_readings(host: Host) -> None:
+def test_cpu_is_of_the_whole_tree_and_needs_two_readings(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """In percent of one core. A one-shot reading has nothing to compare with."""
+    monkeypatch.setattr(processes, "FIGURES_S", 0.0)
+    monkeypatch.setattr(processes, "FIRST_FIGURES_S", 0.0)
     thread = host.thread()
     with host.codex(thread) as codex:
         assert host.read(thread[0]).cpu_percent is None
@@ -118,6 +120,16 @@ def test_cpu_is_of_the_whole_tree_and_needs_two_readings(host: Host) -> None:
         host.read(thread[0])
         time.sleep(0.2)
         assert (host.read(thread[0]).cpu_percent or 0) < 50
+
+
+def test_figures_of_idle_processes_are_read_now_and_then(host: Host) -> None:
+    """In between the last ones stand, and a process that is gone is gone at once."""
+    thread = host.thread()
+    with host.codex(thread):
+        first = host.read(thread[0])
+        assert first.rss_bytes
+        assert host.read(thread[0]).rss_bytes == first.rss_bytes
+    assert host.read(thread[0]).pids == ()
 
 
 def test_what_a_tool_runs_for_itself_is_no_child_but_counts(host: Host) -> None:

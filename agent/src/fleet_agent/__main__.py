@@ -5,12 +5,14 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from fleet_agent import __version__, encode, machine, stream
 from fleet_agent.scan import Scanner
 from fleet_agent.tools import PRIVACIES, tools
 
 _STDIN, _STDOUT = 0, 1
+REFUSED = 2  # as for a wrong command line
 SNAPSHOT_GIT_WAIT_S = 1.0  # for all repositories together; what git has not told by then is not known
 
 
@@ -19,7 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.verb == "hooks":
         return _hooks(arguments)
+    if arguments.verb == "serve":
+        allowed = _served(arguments.privacy)
+        if allowed is None:
+            return REFUSED
+        arguments = _parser().parse_args(allowed)
     sys.dont_write_bytecode = True  # what is imported from here on: the agent writes nothing
+    if arguments.verb == "probe":
+        print(machine.probe())
+        return 0
     try:
         if arguments.verb == "snapshot":
             _snapshot(Scanner(tools(arguments.privacy, one_shot=True), git_wait_s=SNAPSHOT_GIT_WAIT_S))
@@ -30,6 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _served(privacy: str) -> list[str] | None:
+    """The arguments that the holder of a restricted key may have; None if that is nothing."""
+    from fleet_agent import serve
+
+    asked = os.environ.get("SSH_ORIGINAL_COMMAND")
+    allowed = serve.arguments(asked, privacy)
+    if allowed is None:
+        print(f"fleet-agent: this key may only observe, not run {(asked or 'a shell')[:80]!a}", file=sys.stderr)
+    return allowed
 
 
 def _snapshot(scanner: Scanner) -> None:
@@ -43,7 +64,8 @@ def _snapshot(scanner: Scanner) -> None:
 
 
 def _stream(scanner: Scanner, interval_s: float) -> None:
-    os.nice(stream.NICENESS)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(stream.NICENESS)
     commands = stream.Commands(_STDIN)
     try:
         stream.run(machine.hello(), scanner.scan, _write, commands.wait, interval_s)
@@ -90,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--interval", type=_interval, default=2.0, metavar="S", help="seconds between readings (2)"
     )
+    served = verbs.add_parser(
+        "serve", formatter_class=_formatter, help="the forced command of a restricted key: what SSH asked for"
+    )
+    served.add_argument("--privacy", choices=PRIVACIES, default="meta", help="the most that may leave (meta)")
+    verbs.add_parser("probe", formatter_class=_formatter, help="which agent and Python this is, then exit")
     hooks = verbs.add_parser(
         "hooks", formatter_class=_formatter, help="let Codex itself tell when it asks somebody (docs/hooks.md)"
     )

@@ -33,6 +33,14 @@ def hello() -> Hello:
     )
 
 
+def probe() -> str:
+    """What a collector's probe wants to know, as its script says it where no key is restricted."""
+    return (
+        f"python={sys.executable} {platform.python_version()}\n"
+        f"agent={os.path.abspath(sys.argv[0])} fleet-agent {__version__}\nprobed=yes"
+    )
+
+
 def host_id(machine: bytes) -> str:
     """32 hexadecimal digits which name the machine without giving its id away."""
     return hashlib.blake2b(machine, key=_HOST_ID_KEY, digest_size=16).hexdigest()

@@ -27,6 +27,11 @@ def image(pid: int) -> str:
         return ""
 
 
+def exists(pid: int) -> bool:
+    """Whether there is such a process, a zombie too."""
+    return os.access(f"/proc/{pid}", os.F_OK) if procfs.AVAILABLE else psutil.pid_exists(pid)
+
+
 def stat(pid: int) -> procfs.Stat | None:
     """Parent, start, terminal, CPU and memory; None when it is gone, or hidden."""
     if procfs.AVAILABLE:

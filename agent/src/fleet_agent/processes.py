@@ -17,6 +17,9 @@ from fleet_agent.openfiles import OpenFiles
 
 FULL_PASS_S = 60.0
 YOUNG_S = 5.0
+# How often CPU and memory of known processes are read: it costs five times what it takes to see that one lives.
+# The second time comes soon, for the first rates.
+FIGURES_S, FIRST_FIGURES_S = 10.0, 1.5
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -57,7 +60,10 @@ class ProcessTable:
         self._arrivals = Arrivals()
         self._young: dict[int, float] = {}  # pid -> when it was first seen
         self._tools: dict[int, Process] = {}
+        self.figures = 0  # how often CPU and memory were read
+        self._figures_s = clock()  # when they are read next
         self._stats: dict[int, procfs.Stat] = {}
+        self._stats_before: dict[int, procfs.Stat] = {}  # what may stand for them
         self._open = OpenFiles(clock)
         self._kin = Kin(self._variables, frozenset(marks))
         self._full_pass_s = clock()  # when the next is due
@@ -74,6 +80,7 @@ class ProcessTable:
         self._young = {pid: s for pid, s in self._young.items() if now_s - s < YOUNG_S}
         young = self._young.keys()
         suspects = self._arrivals.known if full else young | self._tools.keys()
+        self._stats_before = {} if self._measure(now_s, full=full) else self._stats
         self._stats = {}
         looked_at = {pid: self._look(pid, fresh=full or pid in young) for pid in sorted(suspects)}
         self._tools = {pid: process for pid, process in looked_at.items() if process}
@@ -91,7 +98,7 @@ class ProcessTable:
 
     @property
     def stats(self) -> Mapping[int, procfs.Stat]:
-        """The figures of the tools' processes and of their kin, by pid, as of the last scan."""
+        """The figures of the tools' processes and of their kin, by pid, as of the last time they were read."""
         return self._stats | self._kin.stats
 
     def children(self, parents: frozenset[int]) -> tuple[Child, ...]:
@@ -107,11 +114,20 @@ class ProcessTable:
         """Whether the system hides processes from this user."""
         return procfs.AVAILABLE and procfs.hides_processes()
 
+    def _measure(self, now_s: float, *, full: bool) -> bool:
+        """Whether CPU and memory are to be read now."""
+        if not full and now_s < self._figures_s:
+            return False
+        self.figures += 1
+        self._figures_s = now_s + (FIGURES_S if self.figures > 1 else FIRST_FIGURES_S)
+        return True
+
     def _look(self, pid: int, fresh: bool) -> Process | None:
         """The process, if it looks like a tool. `fresh` reads its details even if they were read before."""
         before = self._tools.get(pid)
         if before and not fresh:
-            stat = native.stat(pid)
+            known = self._stats_before.get(pid)
+            stat = known if known and native.exists(pid) else native.stat(pid)
             if stat and stat.born == before.born:
                 self._stats[pid] = stat
                 return before

@@ -17,12 +17,21 @@ HAS_CHILDREN = os.path.exists("/proc/thread-self/children")  # a kernel with CON
 
 MAX_ENVIRON_BYTES = 128 << 10  # and of arguments
 MAX_TABLE_BYTES = 1 << 20  # some 7,000 connections
-# In a container it may be one that lxcfs made up.
-_LOADAVG_IS_REAL = AVAILABLE and os.stat("/proc/loadavg").st_dev == os.stat("/proc/self").st_dev
 _TABLE_BLOCK_BYTES = 64 << 10
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt
+
+
+def _is_kernels(path: str) -> bool:
+    """Whether a file of /proc is there (not with ProcSubset=pid of systemd), and none that lxcfs made up."""
+    try:
+        return os.stat(path).st_dev == os.stat("/proc/self").st_dev
+    except OSError:
+        return False
+
+
+_LOADAVG_IS_REAL = AVAILABLE and _is_kernels("/proc/loadavg")
 
 
 class Stat(msgspec.Struct, frozen=True, gc=False):

@@ -53,6 +53,8 @@ class Surroundings:
         self._ports = Ports(clock)
         self._owners: dict[int, str] = {}  # pid -> the session that it belonged to
         self._uses = Uses(clock)
+        self._figures = 0
+        self._percents: dict[str, float] = {}
         self._panes: dict[tuple[int, float], Pane | None] = {}
 
     def of(
@@ -61,7 +63,9 @@ class Surroundings:
         """The sessions with all that is around them, and the ports of what outlived others. `now`: epoch."""
         repositories = self._repositories.refresh({s.cwd for s in sessions if s.cwd}, git_wait_s)
         live = self._look(sessions, table)
-        percents = self._uses.percents(_uses(live), now)
+        if table.figures != self._figures:
+            self._figures, self._percents = table.figures, self._uses.percents(_uses(live), now)
+        percents = self._percents
         self._panes = {key: pane for key, pane in self._panes.items() if key[0] in live.processes}
         full = []
         for session in sessions:

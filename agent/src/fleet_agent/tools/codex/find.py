@@ -62,6 +62,8 @@ class Codex:
         self._daemons = Daemons(clock)
         self._hooks = HookEvents()
         self._problems: list[Problem] = []
+        self._before: dict[str, Thread] = {}  # as of the last reading
+        self._rows: dict[str, tuple[Thread, str | None, str | None, Session]] = {}  # of settled threads
 
     def is_tool(self, image: str) -> bool:
         """Whether a program is the native Codex binary."""
@@ -79,6 +81,7 @@ class Codex:
         sees_all = not (table.hidden or held.unreadable)
         threads = self._with_words(_with_processes(self._threads(held, loose), table))
         sessions = [self._session(thread, now, sees_all) for thread in threads]
+        self._rows = {thread.id: self._rows[thread.id] for thread in threads if thread.id in self._rows}
         sessions += self._bare_sessions(held, threads, table, now)
         complete = sees_all and self._homes.complete
         return Found(tuple(sessions), tuple(self._problems), complete, self._rate_limits(threads, now))
@@ -126,7 +129,9 @@ class Codex:
                     file.account(budget)
             except Exception as exc:
                 self._bug(exc, file.path)
-        return [msgspec.structs.replace(t, usage=files[t.id].usage) if t.id in files else t for t in threads]
+        threads = [_with_usage(t, files[t.id]) if t.id in files else t for t in threads]
+        self._before = {thread.id: thread for thread in threads}
+        return threads
 
     def _read(self, thread: Thread, path: str, budget: Budget) -> Thread:
         """The thread with what its file says. Whatever goes wrong with it leaves the other threads alone."""
@@ -141,6 +146,9 @@ class Codex:
             return msgspec.structs.replace(thread, readable=False)
         if thread.holder or not file.gone:
             self._check_file(file)
+        before = self._before.get(thread.id)
+        if before and before.is_settled and _is_as_before(before, thread, file):
+            return before
         in_turn = bool(file.facts and file.facts.turn and file.facts.turn.status == "open")
         return msgspec.structs.replace(
             thread,
@@ -156,6 +164,7 @@ class Codex:
             show_steps=self._show_steps,
             modified_at=file.modified_at,
             prompt=file.prompt,
+            readings=file.readings,
         )
 
     def _with_words(self, threads: list[Thread]) -> list[Thread]:
@@ -169,12 +178,18 @@ class Codex:
         try:
             shared = thread.holder is None and thread.path is not None and self._mounts.on_network(thread.path)
             blind = "network" if shared else None if sees_all else "scan"
-            verdict = judge(evidence(thread, now, blind))
             name = self._homes.name(thread.home, thread.id)
-            return session(msgspec.structs.replace(thread, name=name), verdict)
+            made = self._rows.get(thread.id)
+            if made and made[0] is thread and made[1:3] == (name, blind):
+                return made[3]
+            verdict = judge(evidence(thread, now, blind))
+            row = session(msgspec.structs.replace(thread, name=name), verdict)
         except Exception as exc:
             self._bug(exc, thread.path)
             return Session("codex", thread.id, reason="The agent failed to read it; see its problems.")
+        if thread.is_settled:
+            self._rows[thread.id] = (thread, name, blind, row)
+        return row
 
     def _bare_sessions(
         self, held: Holdings, threads: list[Thread], table: ProcessTable, now: float
@@ -216,6 +231,23 @@ class Codex:
 
     def _problem(self, kind: str, message: str, path: str | None = None) -> None:
         self._problems.append(Problem(kind, message, path))
+
+
+def _is_as_before(before: Thread, thread: Thread, file: ThreadFile) -> bool:
+    """Whether nothing that is known of a thread is other than at the last reading."""
+    return (before.readings, before.holder, before.path, before.home, before.grown_bytes, before.told) == (
+        file.readings,
+        thread.holder,
+        thread.path,
+        thread.home,
+        file.growth.grown_bytes,
+        None,
+    )
+
+
+def _with_usage(thread: Thread, file: ThreadFile) -> Thread:
+    usage = file.usage
+    return thread if thread.usage == usage else msgspec.structs.replace(thread, usage=usage)
 
 
 def _without(held: Holdings, recent: Loose) -> Loose:

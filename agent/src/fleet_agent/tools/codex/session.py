@@ -44,6 +44,13 @@ class Thread(msgspec.Struct, frozen=True):
     told: str | None = None
     asked: Asked | None = None
     usage: Usage = Usage()
+    readings: int = 0  # of its file, so far
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing about it changes with time alone: it is open, and its turn was brought to an end."""
+        turn = self.facts.turn if self.facts else None
+        return bool(self.holder and self.readable and turn and turn.status in ("complete", "aborted"))
 
     @property
     def meta(self) -> Meta:

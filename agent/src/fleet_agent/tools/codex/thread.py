@@ -30,6 +30,7 @@ class ThreadFile:
         self.modified_at: float | None = None
         self.size_bytes: int | None = None
         self.growth = Growth()
+        self.readings = 0  # how often something new was read
         self._tail = Tail(path)
         self._skim: Skim | None = None
         self._want_prompt = want_prompt
@@ -74,6 +75,7 @@ class ThreadFile:
             self.fault, self.gone = exc.strerror or str(exc), isinstance(exc, FileNotFoundError)
 
     def _poll(self, budget: Budget) -> None:
+        self.readings += 1
         with Source(self.path) as source:
             self.modified_at, self.size_bytes = source.modified_at, source.size
             if self.facts is None or self._tail.is_new(source):
