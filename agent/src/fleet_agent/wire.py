@@ -87,7 +87,7 @@ class Hello(_Wire, frozen=True, tag_field="type", tag="hello"):
 
 
 class Tokens(_Wire, frozen=True):
-    """Cumulative token counts of one session, as its tool reports them.
+    """Token counts of the responses that one session itself asked for; what a fork inherits is its parent's.
 
     `cached_input` is a part of `input`, `reasoning_output` a part of `output`; `total` = input + output.
     """
