@@ -2,7 +2,8 @@
 
 import pytest
 
-from fleet_agent.status import BEGIN_S, Call, Evidence, Turn, judge
+from fleet_agent.evidence import Call, Evidence, Turn
+from fleet_agent.status import BEGIN_S, judge
 from fleet_agent.tools.codex.compaction import Compaction
 
 BEGIN = ("event_msg", "task_started")

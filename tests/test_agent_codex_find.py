@@ -20,8 +20,9 @@ from fake_codex import (
     thread_id,
 )
 from fake_daemon import FakeDaemon, well
+from fleet_agent.evidence import Evidence, Verdict
 from fleet_agent.processes import ProcessTable
-from fleet_agent.status import Evidence, Verdict, judge
+from fleet_agent.status import judge
 from fleet_agent.tail import Line
 from fleet_agent.tools import Found
 from fleet_agent.tools.codex.find import Codex

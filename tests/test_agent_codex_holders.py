@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from fake_codex import FakeCodex, lock_path, rollout_path, thread_id
+from fleet_agent.evidence import Call
 from fleet_agent.kin import Child
 from fleet_agent.processes import ProcessTable
-from fleet_agent.status import Call
 from fleet_agent.tools.codex.argv import is_codex
 from fleet_agent.tools.codex.holders import Holdings, holdings, home_of, with_process
 

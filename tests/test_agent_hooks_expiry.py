@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fleet_agent.status import APPROVAL_GRACE_S, Call, Evidence, Turn, judge
+from fleet_agent.evidence import Call, Evidence, Turn
+from fleet_agent.status import APPROVAL_GRACE_S, judge
 from fleet_agent.tools.codex.hooks import entries
 from fleet_agent.tools.codex.hooks.events import Event, HookEvents, asked
 from fleet_agent.tools.codex.hooks.expiry import RESPONSE_END_S, Asked, with_asked

@@ -144,6 +144,13 @@ def test_nobody_else_is_kin() -> None:
             sleep.kill()
 
 
+def test_a_thousand_children_are_found(tmp_path: Path) -> None:
+    """More than one page of /proc tells."""
+    with FakeCodex(tmp_path) as codex:
+        codex.run("for ((i = 0; i < 1000; i++)); do sleep 60 & done")
+        assert len(native.children(codex.pid)) == 1000
+
+
 @linux
 def test_threads_are_no_processes() -> None:
     """A thread's number is a path in /proc as well."""

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,14 @@ def test_the_ports_of_a_real_process(family: socket.AddressFamily) -> None:
 
 def listening(*pids: int) -> dict[int, tuple[int, ...]]:
     return native.listening_ports(pids, native.listening_sockets())
+
+
+def test_a_long_table_is_read_to_its_end() -> None:
+    """The kernel hands out a page at a time; the tables of a busy host have many."""
+    with ExitStack() as opened:
+        servers = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(100)]
+        ports = {server.getsockname()[1] for server in servers}
+        assert ports <= set((native.listening_sockets() or {}).values())
 
 
 def test_processes_are_looked_at_when_they_or_the_hosts_ports_are_new(monkeypatch: pytest.MonkeyPatch) -> None:

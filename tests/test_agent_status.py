@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet_agent.status import APPROVAL_GRACE_S, Call, Evidence, Turn, judge
+from fleet_agent.evidence import Call, Evidence, Turn
+from fleet_agent.status import APPROVAL_GRACE_S, judge
 from fleet_agent.wire import CONFIDENCES, DETAILS, EVIDENCE, STATES
 
 NOW = 1_000_000.0

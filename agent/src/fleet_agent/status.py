@@ -16,6 +16,8 @@ holds it open and the limit has not been reset: nothing but time or a purchase l
 
 import msgspec
 
+from fleet_agent.evidence import Call, Evidence, Hooked, Turn, Verdict
+
 STUCK_S = 600.0
 BEGIN_S = 1.0  # from the start of a turn to its first lines; 0.05 s where nothing delays it
 APPROVAL_GRACE_S = 3.0  # a tool's process is there within a second of its call; give a busy machine three
@@ -24,95 +26,6 @@ _LONG = f"{STUCK_S / 60:.0f} minutes"
 _DOUBT = "ended without an answer, and this release does not record failures"
 _WAITS = {"approval": "an approval", "question": "an answer"}
 GATED = ("shell", "patch", "script")  # kinds of call for which the tool may have to ask a person first
-
-
-class Turn(msgspec.Struct, frozen=True, gc=False):
-    """One turn as its transcript tells it. `status`: open | complete | failed | aborted."""
-
-    status: str
-    id: str | None = None
-    started_at: float | None = None
-    ended_at: float | None = None
-    error: str | None = None  # the tool's own word for it, e.g. usage_limit_exceeded
-    trigger: str | None = None  # what began it: exec, user, queue ...
-    doubtful: bool = False  # it ended, but it is not written down whether it failed
-
-
-class Call(msgspec.Struct, frozen=True, gc=False):
-    """A call of the model that has no output yet.
-
-    `kind`: shell | patch | script (code mode) | question | wait (for subagents) | opaque (it runs where no
-    process shows, and may ask a person) | other. `escalated`: it asks to leave the sandbox. `process`: whether
-    a live process of this call was seen: yes | no | maybe (it cannot be told).
-    """
-
-    id: str
-    name: str
-    kind: str = "other"
-    at: float | None = None
-    escalated: bool = False
-    process: str = "maybe"
-
-
-class Hooked(msgspec.Struct, frozen=True):
-    """What a hook of the tool said, and nothing contradicts: that it asks a person.
-
-    `what`: approval | question; `at`: when it began to. `sure`: whether it would be seen that it was answered.
-    """
-
-    what: str
-    at: float
-    call: Call
-    sure: bool
-
-
-class Evidence(msgspec.Struct, frozen=True):
-    """What one reading shows of one session.
-
-    `live`: a process holds it open; `writer_at`: when that process started; `one_shot`: it ends with its turn,
-    as `codex exec` does; `server`: it holds sessions for others, as the daemon does. `blind`: another writer
-    may exist that this reading cannot see, because processes are hidden ("scan") or the file is on a network
-    file system ("network"). `gapless` is false when a part of the current turn was not read. `last_actor` (user
-    | assistant | tool) is for old releases, which do not record where a turn begins and ends. `told` is what
-    the tool's own server says, asked after all else was read: approval | question | active | idle | failed;
-    None if there is no server, or it does not say. `moved_at`: when anything of it moved last, as far as can be
-    seen. `limit_resets_at`: when the account's used-up limit is reset, if that is known. `packed`: its
-    transcript is compressed and was not read.
-    """
-
-    now: float
-    live: bool
-    readable: bool = True
-    turn: Turn | None = None
-    calls: tuple[Call, ...] = ()
-    last_actor: str | None = None
-    active_at: float | None = None  # the last line
-    resumed_at: float | None = None  # the last call of this turn got its output
-    compacting: str | None = None  # whether it looks like a compaction of the model's context: likely | maybe
-    approvals: str | None = None  # the approval policy: never, on-request ...
-    reviewer: str | None = None  # who answers them: user, or a program
-    writer_at: float | None = None
-    one_shot: bool = False
-    server: bool = False
-    blind: str | None = None
-    gapless: bool = True
-    told: str | None = None
-    moved_at: float | None = None
-    limit_resets_at: float | None = None
-    packed: bool = False
-    hooked: Hooked | None = None
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """The state of a session in the words of `fleet_agent.wire`. `call`: the open call that it is in."""
-
-    state: str
-    detail: str | None
-    reason: str
-    evidence: str | None
-    confidence: str
-    since_at: float | None
-    call: Call | None = None
 
 
 def judge(e: Evidence) -> Verdict:

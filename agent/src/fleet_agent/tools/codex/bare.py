@@ -11,9 +11,9 @@ Terminal UIs of the daemon are none: the daemon holds their threads. Such a sess
 import os
 from collections.abc import Iterable, Sequence
 
+from fleet_agent.evidence import Verdict
 from fleet_agent.kin import Child
 from fleet_agent.processes import Process
-from fleet_agent.status import Verdict
 from fleet_agent.tools.codex import argv
 from fleet_agent.tools.codex.holders import home_of
 from fleet_agent.tools.codex.session import Thread, is_one_shot, title

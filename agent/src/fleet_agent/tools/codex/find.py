@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from fleet_agent.evidence import Call
 from fleet_agent.machine import user_name
 from fleet_agent.mounts import Mounts
 from fleet_agent.processes import ProcessTable
-from fleet_agent.status import GATED, Call, judge
+from fleet_agent.status import GATED, judge
 from fleet_agent.tail import MAX_LINE_BYTES, Budget
 from fleet_agent.tools import Found
 from fleet_agent.tools.codex import argv, bare

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import msgspec
 
+from fleet_agent.evidence import Call
 from fleet_agent.kin import Child
 from fleet_agent.processes import Process
-from fleet_agent.status import Call
 from fleet_agent.tools.codex import argv
 from fleet_agent.tools.codex.lines import THREAD_ID, release
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from fleet_agent.evidence import Call, Turn
 from fleet_agent.fields import count, epoch, member, text
-from fleet_agent.status import Call, Turn
 from fleet_agent.tail import Line
 from fleet_agent.tools.codex import plan
 from fleet_agent.tools.codex.compaction import Compaction

@@ -4,9 +4,9 @@ from functools import lru_cache
 
 import msgspec
 
+from fleet_agent.evidence import Call, Evidence, Verdict
 from fleet_agent.processes import Process
 from fleet_agent.redact import headline
-from fleet_agent.status import Call, Evidence, Verdict
 from fleet_agent.tools.codex import argv, limits
 from fleet_agent.tools.codex.holders import Holder
 from fleet_agent.tools.codex.hooks.expiry import Asked, with_asked

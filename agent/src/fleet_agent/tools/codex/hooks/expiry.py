@@ -17,7 +17,8 @@ approvals are a program's is never believed to wait for a person, and another on
 
 import msgspec
 
-from fleet_agent.status import APPROVAL_GRACE_S, GATED, Call, Evidence, Hooked
+from fleet_agent.evidence import Call, Evidence, Hooked
+from fleet_agent.status import APPROVAL_GRACE_S, GATED
 
 RESPONSE_END_S = 2.0  # the model's response that made the call ends later than it: its lines tell nothing
 
