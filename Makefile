@@ -39,6 +39,9 @@ lock:
 	$(PYTHON) -m pip install -q --disable-pip-version-check uv==$(UV)
 	printf 'hatchling\neditables\n' | $(COMPILE) - -o requirements.txt
 	$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(PYTHON) -m uv pip compile -q --universal --python-version 3.10 --generate-hashes --upgrade --no-annotate \
+		--no-emit-package fleet-sessions-agent --custom-compile-command 'make lock' \
+		agent/pyproject.toml -o src/fleet/bootstrap/requirements.txt
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

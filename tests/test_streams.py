@@ -97,7 +97,30 @@ def test_a_stream_that_ends_is_stale_and_comes_back(tmp_path: Path, monkeypatch:
             assert stale.next_retry_at is not None
 
     run(scene)
-    assert delays[:2] == [(ErrorKind.AGENT_FAILED, 1), (ErrorKind.AGENT_FAILED, 1)]
+    assert delays[:2] == [(ErrorKind.AGENT_FAILED, 1), (ErrorKind.AGENT_FAILED, 2)]  # it comes and goes
+
+
+def test_a_stream_that_lasted_begins_with_the_shortest_delay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a day without fault one lost connection is tried again at once."""
+    attempts: list[int] = []
+
+    def delay_s(_kind: ErrorKind, attempt: int, _random: float) -> float:
+        attempts.append(attempt)
+        return 0.1
+
+    monkeypatch.setattr(streams, "STEADY_S", 0.1)
+    monkeypatch.setattr(backoff, "delay_s", delay_s)
+
+    async def scene(followed: Streams) -> None:
+        spec = agent(tmp_path / "agent", HELLO, Snapshot(1, 10.0), Heartbeat(2, 11.0), then="exit 3")
+        followed.set_hosts([spec])
+        while len(attempts) < 2:
+            await followed.changed(followed.fleet.version)
+
+    run(scene)
+    assert attempts == [1, 1]
 
 
 def test_silence_is_slow_and_then_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

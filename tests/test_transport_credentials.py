@@ -50,10 +50,27 @@ def test_a_file_is_read_once(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> Non
     credentials = Credentials()
     path = tmp_path / "id"
     keys[0].write_private_key(path)
-    first = credentials.keys([str(path)], must_exist=True, has_agent=False)
-    path.unlink()
-    assert credentials.keys([str(path)], must_exist=True, has_agent=False) == first
+    (first,) = credentials.keys([str(path)], must_exist=True, has_agent=False)
+    assert credentials.keys([str(path)], must_exist=True, has_agent=False)[0] is first
     assert credentials.known_hosts(["/a"]) is credentials.known_hosts(["/a"])
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> None:
+    """A daemon runs for months: a key that is replaced, revoked, or made at last, counts from then on."""
+    credentials, path, known = Credentials(), tmp_path / "id", tmp_path / "known_hosts"
+
+    def offered() -> list[bytes]:
+        pairs = credentials.keys([str(path)], must_exist=False, has_agent=False)
+        return [pair.public_data for pair in pairs]
+
+    assert offered() == []
+    for key in keys[:2]:
+        key.write_private_key(path)
+        assert offered() == [key.public_data]
+    known.write_text(f"gpu {public(keys[0])}\n")
+    assert not credentials.known_hosts([str(known)])("gpu", "", None)[2]
+    known.write_text(f"gpu {public(keys[0])}\n@revoked gpu {public(keys[0])}\n")
+    assert credentials.known_hosts([str(known)])("gpu", "", None)[2]
 
 
 def test_default_keys_may_be_missing_named_ones_may_not(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ class Line:
     def close(self) -> None:
         self.closed = True
 
+    def set_keepalive(self, interval: float, count_max: int) -> None:
+        """What comes of it is in tests/e2e/test_daemon_faults.py."""
+
 
 class Bastion:
     """Counts the attempts; fails each with an error of this kind while there is one."""

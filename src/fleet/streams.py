@@ -28,6 +28,7 @@ PUBLISH_AFTER_S = 0.02  # what arrives together becomes visible together: reader
 LOGINS_AT_ONCE = 32  # half of what a one-shot reading takes: open streams must be served meanwhile
 STARTS_PER_S = 150  # of connections: 500 hosts that come back at once then delay no frame by more than 5 ms
 SWEEP_S = 0.5
+STEADY_S = 60.0  # a stream that lasted so long begins with the shortest delay when it fails
 # Of silence, in intervals and seconds beside them. An agent sends a frame each interval; a busy one is late.
 SLOW_AFTER = (1.5, 1.0)
 DEAD_AFTER = (3.0, 5.0)
@@ -183,6 +184,7 @@ class _Stream:
         self._record = record
         self._channel: AgentChannel | None = None  # while frames are read from it
         self._latest: Reading
+        self._began_s = 0.0  # when the first frame of this stream came
         self._frame_s = 0.0  # when the last one came
         self._frames = 0  # since the last sweep
         self._stderr_bytes = 0  # of the channel, at the last sweep
@@ -248,7 +250,11 @@ class _Stream:
                 await self._wait_after(exc)
 
     async def _wait_after(self, exc: Exception) -> None:
-        self._failures += 1
+        lasted_s = (
+            self._frame_s - self._began_s
+        )  # one good frame does not make a host that comes and goes a good one
+        self._failures = 1 if lasted_s >= STEADY_S else self._failures + 1
+        self._began_s = self._frame_s
         error = host_error(self.spec, exc)
         wait_s = backoff.delay_s(error.kind, self._failures, random.random())  # noqa: S311 - not a secret
         now = time.time()
@@ -271,6 +277,7 @@ class _Stream:
             self._channel, self._stderr_bytes = channel, channel.stderr_bytes
             try:
                 self._good(latest)
+                self._began_s = self._frame_s
                 channel.listen(partial(self._frame, channel))
                 await channel.end()
             finally:
@@ -285,7 +292,7 @@ class _Stream:
 
     def _good(self, latest: Reading) -> None:
         self._latest = latest
-        self._frame_s, self._failures, self._slow = latest.arrived_mono_s, 0, False
+        self._frame_s, self._slow = latest.arrived_mono_s, False
         self._frames += 1
         self._record(self, HostRead(self.spec.name, latest))
 

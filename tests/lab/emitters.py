@@ -49,6 +49,16 @@ def steady(path: Path, *, changes_every: int = 5) -> Path:
     return script(path, _STEADY.replace("EVERY", str(changes_every)))
 
 
+def restless(path: Path, sessions: int, readings: int) -> Path:
+    """So many sessions, all of them others at each of so many readings, at ten a second; then a steady one."""
+    every = f"""for ((i = 0; i < {readings}; i++)); do
+  line=; for ((j = 0; j < {sessions}; j++)); do line+=',{{"tool":"codex","id":"'$j'","title":"'$i'"}}'; done
+  snapshot "${{line:1}}"; sleep 0.1
+done
+"""
+    return script(path, every + _STEADY.replace("EVERY", "5"))
+
+
 def script(path: Path, body: str) -> Path:
     """Any other: bash code that runs after the hello.
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from fleet import paths
 from fleet.errors import DaemonError
 
+_OURS = {"fleet.sock", "daemon.lock"}
+
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
@@ -33,12 +35,17 @@ def held(path: Path) -> Iterator[None]:
 
 
 def private_directory(path: Path) -> None:
-    """Make it, 0700, if it is not there. Raises `DaemonError` for one that others can write to."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make it, 0700, if it is not there. Raises `DaemonError` for one that is not ours, or not ours alone."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise DaemonError(f"{path} cannot be made: {exc.strerror}; set FLEET_RUNTIME_DIR") from None
     status = path.stat()
     if status.st_uid != os.getuid():
         raise DaemonError(f"{path} belongs to another user; set FLEET_RUNTIME_DIR to a directory of your own")
     if status.st_mode & 0o077:
+        if {entry.name for entry in path.iterdir()} - _OURS:  # closing root's /tmp or /run breaks the machine
+            raise DaemonError(f"{path} is open to others and holds other files; set FLEET_RUNTIME_DIR anew")
         path.chmod(0o700)
 
 

@@ -4,11 +4,12 @@ import asyncio
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from fleet.errors import ConfigError, DaemonError
 from fleet.service import Service
 
 DRAIN_S = 3.0  # for requests that are being answered; the rest of five seconds is for hosts to be let go
+MAX_FILES = 32_768  # three for each of the most hosts that a configuration may have
 _LAG_EVERY_S = 0.25
 
 log = logging.getLogger("fleet.daemon")
@@ -48,6 +50,7 @@ class Listen(NamedTuple):
 async def serve(given: Path | None, listen: Listen | None) -> None:
     """Serve until SIGTERM or SIGINT. Raises `ConfigError`, and `DaemonError` when another daemon runs."""
     os.umask(0o077)
+    _allow_many_files()
     with ExitStack() as files:
         files.enter_context(held(paths.lock_path(os.environ)))
         service = Service(given)
@@ -65,6 +68,15 @@ async def serve(given: Path | None, listen: Listen | None) -> None:
                 await asyncio.gather(*(s.serve([sock]) for s, sock in zip(servers, sockets, strict=True)))
             notify.stopping()
     log.info("ended")
+
+
+def _allow_many_files() -> None:
+    """A connection takes one. The usual limit, 1,024, is there for programs that call select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS has another limit below the hard one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _server(application: object) -> "_Server":

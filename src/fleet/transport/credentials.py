@@ -1,7 +1,8 @@
-"""Keys and known_hosts, loaded once and shared by every connection.
+"""Keys and known_hosts, loaded once, until they change, and shared by every connection.
 
 asyncssh, given paths, reads and parses them anew for each connection, in the event loop: 11 ms a host with a
-known_hosts of 1,000 lines (docs/benchmarks.md).
+known_hosts of 1,000 lines (docs/benchmarks.md). The daemon runs for months, in which hosts get other keys, keys
+are revoked, and certificates run out: a file that is not the one that was read is read again.
 """
 
 import os
@@ -24,11 +25,11 @@ DEFAULT_KNOWN_HOSTS = (
 
 
 class Credentials:
-    """Caches of key files and known_hosts files."""
+    """Caches of key files and known_hosts files, each with the stamps of the files that it was read from."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, Sequence[asyncssh.SSHKeyPair]] = {}
-        self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
+        self._keys: dict[str, tuple[_Stamps, Sequence[asyncssh.SSHKeyPair]]] = {}
+        self._known_hosts: dict[tuple[str, ...], tuple[_Stamps, KnownHosts]] = {}
 
     def keys(self, paths: Sequence[str], *, must_exist: bool, has_agent: bool) -> list[asyncssh.SSHKeyPair]:
         """The key pairs in these files, certificates beside them included. Raises `HostFailure`.
@@ -38,17 +39,34 @@ class Credentials:
         """
         found: list[asyncssh.SSHKeyPair] = []
         for path in paths:
-            if path not in self._keys:
-                self._keys[path] = _load_keys(path, must_exist=must_exist, has_agent=has_agent)
-            found += self._keys[path]
+            stamps = _stamps([path, f"{path}-cert.pub"])
+            if path not in self._keys or self._keys[path][0] != stamps:
+                self._keys[path] = (stamps, _load_keys(path, must_exist=must_exist, has_agent=has_agent))
+            found += self._keys[path][1]
         return found
 
     def known_hosts(self, paths: Sequence[str]) -> "KnownHosts":
         """All entries of these files. A file that is not there is an empty one."""
-        key = tuple(paths)
-        if key not in self._known_hosts:
-            self._known_hosts[key] = KnownHosts(key)
-        return self._known_hosts[key]
+        key, stamps = tuple(paths), _stamps(paths)
+        if key not in self._known_hosts or self._known_hosts[key][0] != stamps:
+            self._known_hosts[key] = (stamps, KnownHosts(key))
+        return self._known_hosts[key][1]
+
+
+_Stamps = list[tuple[int, int, int] | None]
+
+
+def _stamps(paths: Sequence[str]) -> _Stamps:
+    """What changes with the content of these files; None for one that is not there."""
+    return [_stamp(path) for path in paths]
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = Path(path).expanduser().stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class KnownHosts:
