@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from fleet_agent import __version__, encode, machine, stream
 from fleet_agent.scan import Scanner
@@ -137,5 +138,13 @@ def _interval(value: str) -> float:
     return seconds
 
 
+def run() -> NoReturn:
+    """The command, ending at once: to take everything apart would take a tenth of a snapshot's time."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
