@@ -40,7 +40,8 @@ def _paths(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
 def reference() -> str:
     """The whole page."""
     return HEAD + "".join(
-        SECTION.format(command=" ".join(("fleet", *path)), text=_help(*path)) for path in _paths(get_command(app))
+        SECTION.format(command=" ".join(("fleet", *path)), text=_help(*path))
+        for path in _paths(get_command(app))
     )
 
 

@@ -87,6 +87,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"hosts": {"a": {"port": "22"}}}, "[hosts.a] port = '22': must be a number from 1 to 65535"),
     ({"hosts": {"a": {"port": 70000}}}, "[hosts.a] port = 70000: must be a number from 1 to 65535"),
     (
+        {"hosts": {"a": {"install": "always"}}},
+        """[hosts.a] install = 'always': must be "auto" or "never\"""",
+    ),
+    (
         {"defaults": {"privacy": "all"}},
         """[defaults] privacy = 'all': must be one of "meta", "title" and "text\"""",
     ),

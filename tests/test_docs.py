@@ -9,6 +9,7 @@ import pytest
 
 from fleet import config, hosts
 from fleet.backoff import LIMITS_S
+from fleet.checks import STEPS
 from fleet.errors import ErrorKind
 from fleet_agent import wire
 from lab.truth import LEAST_RIGHT
@@ -18,9 +19,10 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("agent/*
 
 
 def test_every_kind_of_host_error_is_explained() -> None:
-    """docs/hosts.md has one row for each kind, and no other."""
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/hosts.md").read_text(), re.MULTILINE)
-    assert rows == [kind.value for kind in ErrorKind]
+    """docs/hosts.md has one row for each kind, and no other; then one for each step of `fleet hosts check`."""
+    kinds, _, steps = (ROOT / "docs/hosts.md").read_text().partition("## Check it")
+    assert re.findall(r"^\| `(\w+)` \|", kinds, re.MULTILINE) == [kind.value for kind in ErrorKind]
+    assert re.findall(r"^\| `(\w+)` \|", steps, re.MULTILINE) == list(STEPS)
 
 
 @pytest.mark.parametrize("kind", [k for k in ErrorKind if k is not ErrorKind.CONFIG])
@@ -67,7 +69,7 @@ def test_the_hosts_of_the_readme_can_be_copied() -> None:
     text = (ROOT / "README.md").read_text()
     block = re.search(r"^( +\[hosts\.gpu01\]\n(?: +.*\n|\n)+)", text, re.MULTILINE)
     assert block is not None
-    inventory = textwrap.dedent(block[1].split("   Every key")[0])
+    inventory = textwrap.dedent(block[1].split("Every key")[0])
     loaded = config.parse(tomllib.loads(inventory), None)
     shown = re.search(r"--host '([^']+)'", text)
     assert shown is not None

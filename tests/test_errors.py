@@ -9,7 +9,9 @@ def test_the_words_of_the_contract_do_not_change() -> None:
         "config", "host_key", "auth", "timeout", "unreachable", "refused", "agent_missing", "agent_failed",
         "bad_output", "schema", "disconnected", "internal",
     }  # fmt: skip
-    assert [p.value for p in Phase] == ["config", "dns", "connect", "auth", "hello", "snapshot", "idle"]
+    assert [p.value for p in Phase] == [
+        "config", "dns", "connect", "auth", "install", "hello", "snapshot", "idle",
+    ]  # fmt: skip
     assert {c.name: int(c) for c in ExitCode} == {
         "OK": 0, "INTERNAL": 1, "USAGE": 2, "SOME_HOSTS_FAILED": 4, "ALL_HOSTS_FAILED": 5, "DAEMON": 6,
         "INTERRUPTED": 130,

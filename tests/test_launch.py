@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet.config import HostSpec
-from fleet.launch import local_command, remote_command, snapshot_arguments, stream_arguments
+from fleet.launch import local_command, remote_command, remove_command, snapshot_arguments, stream_arguments
 
 SPEC = HostSpec("h")
 SHELLS = [s for s in ("sh", "bash", "dash", "zsh", "fish", "csh", "tcsh", "ksh") if shutil.which(s)]
@@ -63,3 +63,62 @@ def test_this_machine_runs_the_agent_beside_fleet() -> None:
     argv = local_command(SPEC, ("--version",))
     done = subprocess.run(argv, capture_output=True, text=True, env={"HOME": os.environ["HOME"]}, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+def shipped(home: Path, name: str) -> Path:
+    """What fleet has shipped to a home: a "Python" that says what it was started with."""
+    directory = home / ".cache/fleet/agent" / name
+    agent(directory / "python", "shipped")
+    return directory
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_fleet_has_shipped_comes_first(shell: str, tmp_path: Path) -> None:
+    """The bundle of exactly this name, for this machine, before what is installed, whatever the shell."""
+    home = tmp_path / "a home"
+    agent(home / ".local/bin/fleet-agent", "installed")
+    machine = os.uname().machine
+    for other in (f"other-{machine}-cp311-gnu", "ours-pdp11-cp311-gnu"):
+        shipped(home, other)
+    command = remote_command(SPEC, snapshot_arguments(SPEC), "ours")
+    assert run(shell, command, home).stdout == "installed snapshot --privacy meta\n"
+    ours = shipped(home, f"ours-{machine}-cp311-gnu")
+    assert run(shell, command, home).stdout == f"shipped -ISB {ours} snapshot --privacy meta\n"
+    (ours / "python").unlink()
+    (ours / "python").symlink_to("/nonexistent/python3.11")
+    assert run(shell, command, home).stdout == "installed snapshot --privacy meta\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_host_without_an_agent_says_what_it_has(shell: str, tmp_path: Path) -> None:
+    """One command, no second question: exit status 127, and a line of the report for each Python."""
+    for name in ("python3", "python3.12"):
+        agent(tmp_path / "bin" / name, "told")
+    done = run(
+        shell, remote_command(SPEC, snapshot_arguments(SPEC), "ours"), tmp_path, f"{tmp_path}/bin:/usr/bin:/bin"
+    )
+    assert done.returncode == 127
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("fleet-probe Linux ")
+    assert lines[-1] == "fleet-agent: not found"
+
+
+def test_an_own_command_is_all_that_is_run(tmp_path: Path) -> None:
+    """With `agent_command` nothing is looked for, and nothing could be shipped."""
+    spec = HostSpec("h", agent_command="mine")
+    assert remote_command(spec, ("snapshot",), "ours") == remote_command(spec, ("snapshot",))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_was_shipped_is_removed_and_nothing_else(shell: str, tmp_path: Path) -> None:
+    """Also when there is nothing; the rest of the cache stays."""
+    home = tmp_path / "a home"
+    (home / ".cache/other").mkdir(parents=True)
+    for _ in range(2):
+        assert run(shell, remove_command(), home).returncode == 0
+        assert [p.name for p in (home / ".cache").iterdir()] == ["other"]
+        shipped(home, "ours")
+    (home / ".cache/fleet/wheels").mkdir()
+    assert run(shell, remove_command(), home).returncode == 0
+    assert [p.name for p in (home / ".cache/fleet").iterdir()] == ["wheels"]

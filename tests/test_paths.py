@@ -26,6 +26,14 @@ def test_the_state_directory(tmp_path: Path) -> None:
     assert paths.token_path({"STATE_DIRECTORY": "/var/lib/fleet"}) == Path("/var/lib/fleet/token")
 
 
+def test_caches_and_wheels(tmp_path: Path) -> None:
+    """XDG's cache or systemd's; wheels that somebody brought lie beside hosts.toml, or where he says."""
+    assert paths.cache_directory({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "fleet"
+    assert paths.cache_directory({"CACHE_DIRECTORY": "/var/cache/fleet"}) == Path("/var/cache/fleet")
+    assert paths.wheels_directory({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "fleet/wheels"
+    assert paths.wheels_directory({"FLEET_WHEELS": "/mnt/wheels"}) == Path("/mnt/wheels")
+
+
 def test_the_configuration_in_force(tmp_path: Path) -> None:
     """The named one even if it is not there, else the user's, else the machine's, else none."""
     own = tmp_path / "fleet" / "hosts.toml"

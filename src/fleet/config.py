@@ -28,7 +28,7 @@ _HOP = re.compile(
     r"(?:ssh://)?(?:(?P<user>[^@\s]+)@)?(?:\[(?P<bracketed>[^\]\s]+)\]|(?P<host>[^:\s\[\]@-][^:\s\[\]@]*))"
     r"(?::(?P<port>\d{1,5}))?"
 )
-_SSH_KEYS = ("address", "user", "port", "identity", "known_hosts", "jump", "ssh_config")
+SSH_KEYS = ("address", "user", "port", "identity", "known_hosts", "jump", "ssh_config")
 
 # The description of a type is the "fix" of its error message.
 _Seconds = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds, above 0 and at most 3600")]
@@ -38,6 +38,7 @@ _Words = Annotated[list[_Word], Meta(description='a list of words, like ["a", "b
 _Port = Annotated[int, Meta(ge=1, le=65535, description="a number from 1 to 65535")]
 _Command = Annotated[str, Meta(min_length=1, description="a command line, like /opt/fleet/bin/fleet-agent")]
 _Privacy = Annotated[Literal["meta", "title", "text"], Meta(description='one of "meta", "title" and "text"')]
+_Install = Annotated[Literal["auto", "never"], Meta(description='"auto" or "never"')]
 _Interval = Annotated[float, Meta(ge=0.2, le=3600, description="a number of seconds from 0.2 to 3600")]
 
 
@@ -47,6 +48,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dns_s: _Seconds = 5.0  # resolving the address
     connect_s: _Seconds = 5.0  # TCP
     auth_s: _Seconds = 15.0  # SSH: banner, key exchange, host key, login; from the start of the handshake
+    install_s: _Seconds = 30.0  # putting the agent there, for each piece of it, and for unpacking
     hello_s: _Seconds = 10.0  # starting the agent, up to its first line
     snapshot_s: _Seconds = 10.0  # from the hello to a whole snapshot
 
@@ -62,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jump: _Word | None = None
     ssh_config: _Path = "~/.ssh/config"
     agent_command: _Command | None = None
+    install: _Install = "auto"
     privacy: _Privacy = "meta"
     tags: _Words = msgspec.field(default_factory=list)
     interval_s: _Interval = 2.0
@@ -84,6 +87,7 @@ class HostSpec(msgspec.Struct, frozen=True):
     jump: "HostSpec | None" = None
     ssh_config: str | None = None
     agent_command: str | None = None
+    install: str = "auto"
     privacy: str = "meta"
     tags: tuple[str, ...] = ()
     interval_s: float = 2.0
@@ -130,10 +134,15 @@ def parse(tables: Mapping[str, Any], path: Path | None) -> Config:
     if LOCAL not in own_tables:
         own_tables = {LOCAL: {}, **own_tables}
     if len(own_tables) > MAX_HOSTS:
-        raise ConfigError(f"{where}: {len(own_tables)} hosts; fleet handles at most {MAX_HOSTS}")
+        raise ConfigError(f"{where}: {len(own_tables)} hosts; at most {MAX_HOSTS} can be in one file")
     settings = {name: _host_settings(where, name, table, defaults) for name, table in own_tables.items()}
     specs = _specs(where, settings, path.parent if path else Path.cwd())
     return Config(specs, _groups(where, _table(where, "groups", tables), specs), path)
+
+
+def is_name(text: str) -> bool:
+    """Whether a host may be called so."""
+    return _NAME.fullmatch(text) is not None and text not in (hosts.ALL, LOCAL)
 
 
 def parse_hop(text: str, jump: HostSpec | None, ssh_config: str | None, timeouts: Timeouts) -> HostSpec:
@@ -202,7 +211,7 @@ def _host_settings(where: str, name: str, table: Any, defaults: dict[str, Any]) 
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: hosts.{name}: is not a table; write {label} on a line of its own")
     own = _checked(where, label, table, Settings)
-    if name == LOCAL and (wrong := next((key for key in own if key in _SSH_KEYS), None)):
+    if name == LOCAL and (wrong := next((key for key in own if key in SSH_KEYS), None)):
         raise ConfigError(
             f"{where}: {label} {wrong}: {LOCAL!r} is this machine, read without ssh; name the host otherwise"
         )
@@ -254,6 +263,7 @@ def _spec(name: str, s: Settings, jump: HostSpec | None, base: Path) -> HostSpec
         jump=jump,
         ssh_config=_ssh_config(s, base),
         agent_command=s.agent_command,
+        install=s.install,
         privacy=s.privacy,
         tags=tuple(s.tags),
         interval_s=s.interval_s,

@@ -51,6 +51,7 @@ class Phase(enum.StrEnum):
     DNS = "dns"
     CONNECT = "connect"
     AUTH = "auth"  # SSH from its first byte to the login: banner, key exchange, host key, user
+    INSTALL = "install"  # putting the agent on a host that lacks it
     HELLO = "hello"
     SNAPSHOT = "snapshot"
     IDLE = "idle"  # between the frames of a stream

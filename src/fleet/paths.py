@@ -11,9 +11,14 @@ def config_file(environ: Mapping[str, str]) -> Path | None:
     """The hosts.toml that is in force, or None. One that `$FLEET_CONFIG` names need not exist."""
     if named := environ.get("FLEET_CONFIG"):
         return Path(named).expanduser()
-    base = environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
-    candidates = (Path(base) / "fleet" / "hosts.toml", Path("/etc/fleet/hosts.toml"))
+    candidates = (user_config_file(environ), Path("/etc/fleet/hosts.toml"))
     return next((path for path in candidates if path.is_file()), None)
+
+
+def user_config_file(environ: Mapping[str, str]) -> Path:
+    """The user's own hosts.toml, whether it is there or not."""
+    base = environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    return Path(base) / "fleet" / "hosts.toml"
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
@@ -21,6 +26,20 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     if given := environ.get("STATE_DIRECTORY"):  # systemd.exec(5); of several the first
         return Path(given.split(":")[0])
     return Path(environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()) / "fleet"
+
+
+def cache_directory(environ: Mapping[str, str]) -> Path:
+    """What can be made again: wheels of the agent's requirements."""
+    if given := environ.get("CACHE_DIRECTORY"):  # systemd.exec(5)
+        return Path(given.split(":")[0])
+    return Path(environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fleet"
+
+
+def wheels_directory(environ: Mapping[str, str]) -> Path:
+    """Where wheels may lie that somebody brought here by hand: `$FLEET_WHEELS`, else beside hosts.toml."""
+    if given := environ.get("FLEET_WHEELS"):
+        return Path(given).expanduser()
+    return Path(environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / "fleet" / "wheels"
 
 
 def runtime_directory(environ: Mapping[str, str]) -> Path:

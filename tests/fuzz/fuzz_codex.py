@@ -10,7 +10,8 @@ import atheris
 with atheris.instrument_imports(include=["fleet_agent"]):
     import msgspec
 
-    from fleet_agent.status import Evidence, judge
+    from fleet_agent.evidence import Evidence
+    from fleet_agent.status import judge
     from fleet_agent.tail import LineSplitter
     from fleet_agent.tools.codex.lines import Meta, decode_meta, first_prompt
     from fleet_agent.tools.codex.rollout import Rollout

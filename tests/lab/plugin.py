@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import MARK, codex, procs, promtool, sshfleet, systemd
+from lab import MARK, codex, procs, promtool, sshfleet, systemd, wheels
 
 OBSTACLES: dict[str, Callable[[], str | None]] = {
     "sshd": functools.cache(sshfleet.obstacle),
@@ -18,6 +18,7 @@ OBSTACLES: dict[str, Callable[[], str | None]] = {
     "old_codex": functools.cache(lambda: codex.obstacle(*codex.OLD_CODEX_VERSIONS)),
     "promtool": functools.cache(promtool.obstacle),
     "systemd": functools.cache(systemd.obstacle),
+    "wheels": functools.cache(wheels.obstacle),
 }
 REQUIRE = "FLEET_REQUIRE_REAL"
 GRACE_S = 3.0  # how long a process may take to notice that its test is over (PROMISES 11)

@@ -1,8 +1,8 @@
 """`fleet-agent serve`, the forced command of a key that may only observe: what such a key may ask for.
 
 sshd puts what the client asked for into SSH_ORIGINAL_COMMAND (sshd(8), AUTHORIZED_KEYS FILE FORMAT). None of it
-is ever run. A collector sends a script that looks for the agent, and behind it the agent's arguments: this is the
-agent, so only the arguments count, and only those of the list below. Pure.
+is ever run. A collector sends a script that looks for the agent, and behind it the agent's arguments: this is
+the agent, so only the arguments count, and only those of the list below. Pure.
 """
 
 import re

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 import fleet
-from fleet.cli import daemon
-from fleet.cli.links import hosts
+from fleet.cli import daemon, links
 from fleet.cli.schema import schema
 from fleet.cli.status import status
 from fleet.cli.watching import wait, watch
@@ -23,11 +22,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(status)
-app.command()(hosts)
 app.command()(watch)
 app.command()(wait)
 app.command()(schema)
 app.add_typer(daemon.app, name="daemon")
+app.add_typer(links.app, name="hosts")
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C; `fleet.errors.ExitCode` has it too, and imports msgspec
 

@@ -1,13 +1,38 @@
-"""`fleet hosts`."""
+"""`fleet hosts`: how the link to each host does; and its verbs, each in a file of its own."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fleet.cli.adding import add, remove
+from fleet.cli.checking import check
+from fleet.cli.importing import import_
+from fleet.cli.installing import install, uninstall
+from fleet.cli.listing import list_, show
 from fleet.cli.options import ConfigFile, Excludes, Hosts
+from fleet.cli.restricting import restrict
+from fleet.cli.trusting import trust
+
+app = typer.Typer(
+    invoke_without_command=True, no_args_is_help=False, help="The hosts: add them, check them, see them."
+)
+app.command()(add)
+app.command("import")(import_)
+app.command()(remove)
+app.command("list")(list_)
+app.command()(show)
+app.command()(check)
+app.command()(install)
+app.command()(uninstall)
+app.command()(trust)
+app.command()(restrict)
 
 
+@app.callback()
 def hosts(
+    context: typer.Context,
     host: Hosts = None,
     exclude: Excludes = None,
     json: Annotated[bool, typer.Option("--json", help="The same as one JSON document.")] = False,
@@ -20,6 +45,13 @@ def hosts(
 
     Exit codes as those of `fleet status`.
     """
+    if context.invoked_subcommand is None:
+        _show(host or [], exclude or [], config, json=json, no_daemon=no_daemon)
+
+
+def _show(
+    hosts: Sequence[str], excludes: Sequence[str], config: Path | None, *, json: bool, no_daemon: bool
+) -> None:
     import time
 
     import msgspec
@@ -30,10 +62,10 @@ def hosts(
     from fleet.cli.terminal import paint, terminal, write
     from fleet.views.links import links
 
-    query = asked.Query(host or [], exclude or [], config, None, fresh=False)
+    query = asked.Query(hosts, excludes, config, None, fresh=False)
     now = None if no_daemon else asked.document(query)
     if now is None:
-        now = direct.document_of(host or [], exclude or [], config)
+        now = direct.document_of(hosts, excludes, config)
     if json:
         parts = {"generated_at": now.generated_at, "hosts": now.hosts, "host_errors": now.host_errors}
         write(msgspec.json.format(msgspec.json.encode(parts), indent=2) + b"\n")

@@ -24,6 +24,14 @@ class FailOn(enum.StrEnum):
     ALL = "all"
 
 
+class Privacy(enum.StrEnum):
+    """What may leave a host."""
+
+    META = "meta"
+    TITLE = "title"
+    TEXT = "text"
+
+
 Hosts = Annotated[
     list[str] | None,
     typer.Option(

@@ -6,6 +6,8 @@
     login.py        where and how to log in: hosts.toml over ssh_config
     ssh.py          connections, and the agent over them           (asyncssh)
     remote.py       short commands beside the agent                (asyncssh)
+    shipping.py     puts the agent on a host that lacks it         (asyncssh)
+    hostkeys.py     which host keys a machine shows                (asyncssh)
     turns.py        so many logins at a time
     resolver.py     names -> addresses, in threads that nobody waits for
     jumps.py        shared connections to jump hosts               (asyncssh)
@@ -26,6 +28,7 @@ from fleet.transport.channel import AgentChannel
 from fleet.transport.deadlines import Deadlines
 
 if TYPE_CHECKING:
+    from fleet.transport.hostkeys import HostKeys
     from fleet.transport.remote import Remote
     from fleet.transport.ssh import Dialer
 
@@ -76,6 +79,21 @@ class Transport:
         async with (await self._ssh()).remote(spec, deadlines) as remote:
             yield remote
 
+    async def host_keys(self, spec: HostSpec, deadlines: Deadlines) -> "HostKeys":
+        """The host keys that a machine shows, and those that are known. Raises `HostFailure`."""
+        dialer = await self._ssh()
+        from fleet.transport.hostkeys import host_keys
+
+        return await host_keys(dialer, spec, deadlines)
+
+    async def install(self, spec: HostSpec, deadlines: Deadlines) -> str:
+        """Put the agent on a host, not this machine: what it is made for. Raises `HostFailure`."""
+        return await (await self._ssh()).install(spec, deadlines)
+
+    async def uninstall(self, spec: HostSpec, deadlines: Deadlines) -> None:
+        """Take away every agent that fleet has shipped to a host. Raises `HostFailure`."""
+        await (await self._ssh()).uninstall(spec, deadlines)
+
     async def _ssh(self) -> "Dialer":
         if self._dialer is None:
             with _no_compiler():
@@ -83,6 +101,23 @@ class Transport:
 
             self._dialer = await self._closing.enter_async_context(Dialer(self._logins_at_once))
         return self._dialer
+
+
+async def by_ssh(spec: HostSpec) -> dict[str, object]:
+    """What ssh_config, or ssh's default, says for each key of hosts.toml that it has. Raises `HostFailure`."""
+    with _no_compiler():
+        from fleet.transport.login import login
+    from fleet.transport.sshconfig import SshConfig
+
+    to = login(spec, await SshConfig().options(spec, Deadlines(spec.timeouts)))
+    return {
+        "address": to.host,
+        "user": to.user,
+        "port": to.port,
+        "identity": list(to.identities),
+        "known_hosts": list(to.known_hosts),
+        "jump": to.jump.name if to.jump else None,
+    }
 
 
 @contextmanager

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from fleet.errors import ErrorKind, HostFailure, Phase
-from fleet.launch import NOT_EXECUTABLE, NOT_FOUND
+from fleet.launch import NOT_EXECUTABLE, NOT_FOUND, REPORT_MARK
 from fleet.stream import BrokenStream, FrameStream
 from fleet.text import clean, clean_bytes
 from fleet_agent.wire import MAX_STDERR_BYTES, Frame, Heartbeat, Hello, Snapshot
 
 _TAIL_CHARS = 300  # of stderr, shown in a message
+_REPORT_MARK = REPORT_MARK.encode()  # such lines are for fleet, not for a message
 
 
 class AgentChannel:
@@ -66,6 +67,11 @@ class AgentChannel:
             self._fail(failure)
             self.stop()
 
+    @property
+    def error_output(self) -> bytes:
+        """The last of what came on stderr."""
+        return bytes(self._stderr)
+
     # the reader's side
 
     async def frame(self) -> Frame:
@@ -117,7 +123,9 @@ class AgentChannel:
         return Phase.SNAPSHOT if self.phase is Phase.HELLO else self.phase
 
     def _tail(self) -> str:
-        return clean_bytes(bytes(self._stderr[-4 * _TAIL_CHARS :]), 4 * _TAIL_CHARS)[-_TAIL_CHARS:]
+        lines = bytes(self._stderr[-4 * _TAIL_CHARS :]).split(b"\n")
+        said = b"\n".join(line for line in lines if not line.startswith(_REPORT_MARK))
+        return clean_bytes(said, 4 * _TAIL_CHARS)[-_TAIL_CHARS:]
 
     def _end(self, status: int | None, signal: str | None) -> HostFailure:
         phase = self._broken_phase()

@@ -13,6 +13,7 @@ _HINTS = {
     Phase.DNS: "see whether the name resolves (`getent hosts NAME`), or give the host an `address`",
     Phase.CONNECT: "see whether it is on and no firewall drops packets; timeouts.connect_s gives it longer",
     Phase.AUTH: "it may be overloaded, or something else listens there; timeouts.auth_s gives it longer",
+    Phase.INSTALL: "the link may be slow, or its disk busy; timeouts.install_s gives it longer",
     Phase.HELLO: "run `ssh HOST fleet-agent snapshot` by hand; timeouts.hello_s gives it longer",
     Phase.SNAPSHOT: "run `fleet-agent snapshot` there by hand; timeouts.snapshot_s gives it longer",
     Phase.IDLE: "the machine or the network may be down; fleet connects again",

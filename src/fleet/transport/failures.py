@@ -73,10 +73,11 @@ def host_key(where: str, lookup: str, presented: str | None, *, known: bool, rea
         what, hint = "is marked @revoked in known_hosts", "do not trust this machine; ask who runs it"
     elif known:
         what = "is not the one in known_hosts: the machine was reinstalled, or somebody answers in its place"
-        hint = f"find out which; if it is rightly new: `ssh-keygen -R '{lookup}'`, then ssh to it once"
+        hint = "find out which; if it is rightly new: `fleet hosts trust --replace HOST`"
+        hint += f" (or `ssh-keygen -R '{lookup}'`)"
     else:
         what = "is not in known_hosts"
-        hint = "compare the fingerprint with the machine's own, then ssh to it once to accept it"
+        hint = "compare the fingerprint with the machine's own, then run `fleet hosts trust HOST`"
     return HostFailure(ErrorKind.HOST_KEY, Phase.AUTH, f"the host key of {where} {what}{shown}", hint)
 
 

@@ -26,6 +26,7 @@ class Login(msgspec.Struct, frozen=True):
     identities_only: bool
     host_key_alias: str | None
     jump: HostSpec | None
+    hashes_names: bool = False  # in known_hosts
 
     @property
     def where(self) -> str:
@@ -60,6 +61,7 @@ def login(spec: HostSpec, options: Options) -> Login:
         identities_only=bool(spec.identity) or first.get("identitiesonly") == "yes",
         host_key_alias=first.get("hostkeyalias"),
         jump=spec.jump or _proxy_jump(spec, first.get("proxyjump", "none")),
+        hashes_names=first.get("hashknownhosts") == "yes",
     )
 
 

@@ -1,5 +1,6 @@
 """Short commands on a host that is logged in to, beside its agent and over the same connection."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,22 +35,25 @@ class Ran(NamedTuple):
 class Remote:
     """A host that is logged in to."""
 
-    def __init__(self, dialer: "Dialer", connection: "Connection", spec: HostSpec, deadlines: Deadlines) -> None:
+    def __init__(
+        self, dialer: "Dialer", connection: "Connection", spec: HostSpec, deadlines: Deadlines
+    ) -> None:
         self._dialer, self._connection = dialer, connection
         self._spec, self._deadlines = spec, deadlines
 
     @asynccontextmanager
     async def agent(self, arguments: tuple[str, ...]) -> AsyncIterator[AgentChannel]:
         """Its agent, as `Transport.agent`. Raises `HostFailure`."""
-        async with self._dialer.agent_over(
-            self._connection, self._spec, arguments, self._deadlines
-        ) as channel:
+        async with self._dialer.agent_over(self._connection, self._spec, arguments, self._deadlines) as channel:
             yield channel
 
-    async def run(self, command: str, stdin: bytes = b"", limit_bytes: int = MAX_OUTPUT_BYTES) -> Ran:
-        """Run a command to its end, within the time for a hello. Raises `HostFailure`, not for its status."""
+    async def run(
+        self, command: str, stdin: bytes = b"", *, limit_bytes: int = MAX_OUTPUT_BYTES, limit_s: float = 10.0
+    ) -> Ran:
+        """Run a command to its end. Raises `HostFailure`, but not for its exit status."""
         session = _Session(limit_bytes)
-        async with self._deadlines.phase(Phase.HELLO, lambda: "a command was started there and did not end"):
+        missed = "a command was started there and did not end"
+        async with self._deadlines.within(Phase.HELLO, limit_s, lambda: missed):
             try:
                 channel, _ = await self._connection.create_session(
                     lambda: session, command, encoding=None, env=None, send_env=None,
@@ -58,8 +62,9 @@ class Remote:
             except (asyncssh.Error, OSError) as exc:
                 raise failures.channel(exc) from None
             try:
-                channel.write(stdin)
-                channel.write_eof()
+                with contextlib.suppress(OSError):  # it has ended already, and its status says how
+                    channel.write(stdin)
+                    channel.write_eof()
                 await channel.wait_closed()
             finally:
                 channel.abort()

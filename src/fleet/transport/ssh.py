@@ -20,7 +20,7 @@ import asyncssh
 from aiohappyeyeballs import AddrInfoType
 
 from fleet.config import HostSpec
-from fleet.errors import Phase
+from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import remote_command
 from fleet.transport import failures
 from fleet.transport.channel import AgentChannel
@@ -30,6 +30,7 @@ from fleet.transport.jumps import Jumps
 from fleet.transport.login import DEFAULT_PORT, Login, login
 from fleet.transport.remote import Remote
 from fleet.transport.resolver import Resolver, resolve
+from fleet.transport.shipping import Shipper, remove
 from fleet.transport.sshconfig import SshConfig
 from fleet.transport.turns import Turn
 
@@ -58,6 +59,7 @@ class Dialer:
         self._resolver = Resolver()
         self._logins = asyncio.Semaphore(logins_at_once)
         self._jumps = Jumps(self.connect)
+        self.shipper = Shipper()
         self._options = _base_options()
 
     async def __aenter__(self) -> "Dialer":
@@ -65,6 +67,7 @@ class Dialer:
 
     async def __aexit__(self, *exc: object) -> None:
         self._jumps.close()
+        self.shipper.close()
 
     @asynccontextmanager
     async def agent(
@@ -80,12 +83,19 @@ class Dialer:
         self, connection: "Connection", spec: HostSpec, arguments: tuple[str, ...], deadlines: Deadlines
     ) -> AsyncIterator[AgentChannel]:
         """The same over a connection that is there; it is closed on the way out."""
+        command = remote_command(spec, arguments, self.shipper.bundle_for(spec))
         channel = AgentChannel()
-        channel.stop = connection.abort
         try:
-            async with deadlines.phase(Phase.HELLO, lambda: "the agent was started and said no hello"):
-                await _start(connection, remote_command(spec, arguments), channel)
-                await channel.hello()
+            try:
+                await _begin(connection, command, channel, deadlines)
+            except HostFailure as failure:
+                if not self.shipper.would_mend(spec, failure, channel):
+                    raise
+                if failure.error.kind is ErrorKind.SCHEMA:  # the channel has ended the connection
+                    connection = await self.connect(spec, deadlines)
+                await self.shipper.ship(connection, failure, channel.error_output, deadlines)
+                channel = AgentChannel()
+                await _begin(connection, command, channel, deadlines)
             yield channel
         finally:
             connection.close()
@@ -99,9 +109,29 @@ class Dialer:
         finally:
             connection.close()
 
+    async def install(self, spec: HostSpec, deadlines: Deadlines) -> str:
+        """Put the agent on the host, whatever is there: what it is made for. Raises `HostFailure`."""
+        connection = await self.connect(spec, deadlines)
+        try:
+            return await self.shipper.install(connection, deadlines)
+        finally:
+            connection.close()
+
+    async def uninstall(self, spec: HostSpec, deadlines: Deadlines) -> None:
+        """Take away every agent that fleet has shipped to the host. Raises `HostFailure`."""
+        connection = await self.connect(spec, deadlines)
+        try:
+            await remove(connection, deadlines)
+        finally:
+            connection.close()
+
     async def login(self, spec: HostSpec, deadlines: Deadlines) -> Login:
         """Where and how to log in to the host. Raises `HostFailure`."""
         return login(spec, await self._ssh_config.options(spec, deadlines))
+
+    async def jump(self, to: Login, deadlines: Deadlines) -> asyncssh.SSHClientConnection | None:
+        """The connection to go through, if there is a jump host. Raises `HostFailure`."""
+        return (await self._jumps.to(to.jump, deadlines)).connection if to.jump else None
 
     async def connect(self, spec: HostSpec, deadlines: Deadlines) -> "Connection":
         """A connection that is logged in, its host key checked. Raises `HostFailure`."""
@@ -190,14 +220,16 @@ class Connection(asyncssh.SSHClientConnection):
     quick_ack: socket.socket | None = None
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        """asyncssh's own."""
         super().data_received(data, datatype)
         if self.quick_ack is not None:
             _acknowledge_now(self.quick_ack)
 
-    # asyncssh words a message for each of 35 packets before it finds that nobody logs at that level.
-    def log_sent_packet(self, *_: object) -> None: ...
+    def log_sent_packet(self, *_: object) -> None:
+        """Nothing: asyncssh words a message for each of 35 packets before it finds that nobody logs them."""
 
-    def log_received_packet(self, *_: object) -> None: ...
+    def log_received_packet(self, *_: object) -> None:
+        """Nothing, for the same reason."""
 
 
 def _acknowledge_now(sock: socket.socket) -> None:
@@ -225,6 +257,14 @@ class _AgentSession(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._channel.ended(*self._end)
+
+
+async def _begin(connection: Connection, command: str, channel: AgentChannel, deadlines: Deadlines) -> None:
+    """Start the agent and read its hello. Raises `HostFailure`."""
+    channel.stop = connection.abort
+    async with deadlines.phase(Phase.HELLO, lambda: "the agent was started and said no hello"):
+        await _start(connection, command, channel)
+        await channel.hello()
 
 
 async def _start(connection: Connection, command: str, channel: AgentChannel) -> None:

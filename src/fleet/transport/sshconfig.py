@@ -32,6 +32,7 @@ _TAKEN = frozenset(
         "userknownhostsfile",
         "globalknownhostsfile",
         "hostkeyalias",
+        "hashknownhosts",
         "proxyjump",
         "proxycommand",
     )

@@ -11,14 +11,19 @@ from fleet.transport.deadlines import Deadlines
 class Turn:
     """`async with` of one place in `gate`. Waiting for it is in no phase's time: only `--timeout` bounds it."""
 
-    def __init__(self, gate: asyncio.Semaphore, deadlines: Deadlines) -> None:
+    def __init__(
+        self, gate: asyncio.Semaphore, deadlines: Deadlines, phase: Phase = Phase.AUTH, to: str = "log in"
+    ) -> None:
         self._gate = gate
         self._deadlines = deadlines
+        self._phase, self._to = phase, to
         self._holds = False
         self._lapse: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> "Turn":
-        async with self._deadlines.within(Phase.AUTH, math.inf, lambda: "its turn to log in did not come"):
+        async with self._deadlines.within(
+            self._phase, math.inf, lambda: f"its turn to {self._to} did not come"
+        ):
             await self._gate.acquire()
         self._holds = True
         return self

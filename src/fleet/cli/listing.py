@@ -1,0 +1,97 @@
+"""`fleet hosts list` and `fleet hosts show`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleet.cli.checking import HostArguments
+from fleet.cli.options import ConfigFile
+
+if TYPE_CHECKING:
+    from fleet.config import HostSpec
+
+_Json = Annotated[bool, typer.Option("--json", help="The same as JSON, with more of each.")]
+
+
+def list_(hosts: HostArguments = None, json: _Json = False, config: ConfigFile = None) -> None:
+    """Print the names of the hosts, one a line, for scripts. Connects to none."""
+    from fleet.cli.terminal import write
+    from fleet.config import load
+    from fleet.hosts import select
+
+    loaded = load(config)
+    specs = select(hosts or [], [], loaded.hosts, loaded.groups)
+    if not json:
+        write("".join(f"{spec.name}\n" for spec in specs))
+        return
+    import msgspec
+
+    groups = {s.name: [group for group, names in loaded.groups.items() if s.name in names] for s in specs}
+    listed = [
+        {
+            "name": s.name,
+            "address": s.address,
+            "user": s.user,
+            "port": s.port,
+            "jump": s.jump.name if s.jump else None,
+            "groups": groups[s.name],
+        }
+        for s in specs
+    ]
+    document = {"config": str(loaded.path) if loaded.path else None, "hosts": listed}
+    write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A host of hosts.toml, or local.")],
+    json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Print every setting that is in force for a host, and where it comes from. Connects to nothing.
+
+    The sources: [hosts.NAME] and [defaults] of hosts.toml; ssh, which is ssh_config as `ssh -G` reads it, with
+    ssh's own defaults; and the defaults of fleet.
+    """
+    from fleet.cli.terminal import write
+    from fleet.config import load
+    from fleet.errors import UsageError
+
+    loaded = load(config)
+    if name not in loaded.hosts:
+        raise UsageError(f"there is no host {name!r}; `fleet hosts list` names them all")
+    tables: dict[str, Any] = {}
+    if loaded.path:
+        import tomllib
+
+        tables = tomllib.loads(loaded.path.read_text("utf-8"))
+    from fleet.inventory import settings
+
+    found = settings(tables, name, _by_ssh(loaded.hosts[name]))
+    if json:
+        import msgspec
+
+        listed = [{"key": key, "value": value, "source": source} for key, value, source in found]
+        document = {"config": str(loaded.path) if loaded.path else None, "host": name, "settings": listed}
+        write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+        return
+    rows = [(key, _shown(value), source) for key, value, source in found]
+    first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
+    write("".join(f"{key:<{first}}  {value:<{second}}  {source}\n" for key, value, source in rows))
+
+
+def _by_ssh(spec: "HostSpec") -> dict[str, Any]:
+    if spec.is_local:
+        return {}
+    from fleet import collector, transport
+    from fleet.errors import FleetError, HostFailure
+
+    try:
+        return collector.run(transport.by_ssh(spec))
+    except HostFailure as failure:
+        raise FleetError(f"{spec.name}: {failure.error.message}; {failure.error.hint}") from None
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == []:
+        return "-"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,175 @@
+"""`fleet hosts restrict`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleet.cli.options import ConfigFile, Privacy
+
+if TYPE_CHECKING:
+    from fleet.authorized import Reading
+    from fleet.config import HostSpec
+    from fleet.transport.remote import Remote
+
+
+def restrict(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The host that the key is for.")],
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The key, of which the .pub is read. [default: the host's `identity`]"
+        ),
+    ] = None,
+    privacy: Annotated[
+        Privacy, typer.Option(help="The most that may leave the host, whatever a collector asks for.")
+    ] = Privacy.META,
+    install: Annotated[
+        bool, typer.Option("--install", help="Put the line there, over SSH, after asking.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    file: Annotated[
+        str, typer.Option(metavar="PATH", help="The file on the host, from the home directory.")
+    ] = ".ssh/authorized_keys",
+    config: ConfigFile = None,
+) -> None:
+    """Print the authorized_keys line with which a key can observe a host and do nothing else there.
+
+    No shell, no other command, no files, no forwarding: only the agent's readings. Make a key of its own for
+    it, or the key that you log in with is restricted. --install logs in with the host's `identity`, keeps all
+    other lines and a backup, and tries the key afterwards. Exit codes: 0; 2 nothing was changed; 5 the key does
+    not work yet.
+    """
+    from fleet import authorized
+    from fleet.config import load
+    from fleet.errors import UsageError
+
+    spec = load(config).hosts.get(name)
+    if spec is None or spec.is_local:
+        raise UsageError(f"there is no host {name!r} to ssh to; `fleet hosts list` names them all")
+    private = _private(spec, key)
+    public = _public(private)
+    if not install:
+        print(authorized.line(public, spec.agent_command or authorized.DEFAULT_AGENT, privacy))
+        return
+    _install(spec, public, privacy, file, ask=not yes)
+    sys.stdout.flush()
+    _try(spec, private)
+
+
+def _private(spec: "HostSpec", key: Path | None) -> Path:
+    from fleet.errors import UsageError
+
+    if key is None and not spec.identity:
+        raise UsageError(
+            f"{spec.name}: name the key with --key; make one with"
+            " `ssh-keygen -t ed25519 -f ~/.ssh/fleet_observer`"
+        )
+    path = (key or Path(spec.identity[0])).expanduser().absolute()
+    return path.with_suffix("") if path.suffix == ".pub" else path
+
+
+def _public(private: Path) -> str:
+    from fleet.errors import UsageError
+
+    path = Path(f"{private}.pub")
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = getattr(exc, "strerror", None) or "is no text"
+        raise UsageError(
+            f"{path}: {reason}; `ssh-keygen -y -f {private}` makes it from the private key"
+        ) from None
+
+
+def _install(spec: "HostSpec", public: str, privacy: str, file: str, *, ask: bool) -> None:
+    from fleet import collector
+    from fleet.errors import FleetError, HostFailure
+    from fleet.transport import Transport
+    from fleet.transport.deadlines import Deadlines
+
+    async def run() -> None:
+        async with Transport() as transport, transport.remote(spec, Deadlines(spec.timeouts)) as remote:
+            await _replace(remote, spec, public, privacy, file, ask=ask)
+
+    try:
+        collector.run(run())
+    except HostFailure as failure:
+        error = failure.error
+        raise FleetError(f"{spec.name}: {error.message}; {error.hint.replace('HOST', spec.name)}") from None
+
+
+async def _replace(
+    remote: "Remote", spec: "HostSpec", public: str, privacy: str, file: str, *, ask: bool
+) -> None:
+    from fleet import authorized
+    from fleet.errors import UsageError
+
+    new = authorized.line(public, spec.agent_command or await _agent(remote, spec), privacy)
+    reading = await _read(remote, spec, file)
+    text = authorized.with_line(reading.text, new)
+    if text == reading.text:
+        print(f"{spec.name}: {file} has the line already")
+        return
+    print(f"{file} on {spec.name} gets, with all its other lines kept:\n{new}")
+    if ask:
+        _confirm(spec.name)
+    raw = text.encode()
+    ran = await remote.run(authorized.write_command(file, reading.checksum, len(raw)), raw)
+    if ran.status != 0:
+        raise UsageError(
+            f"{spec.name}: {file} was not changed: {ran.said()}; try again, or add the line by hand"
+        )
+    backup = f"; as it was: {file}{authorized.BACKUP_SUFFIX}" if reading.text else ""
+    print(f"{spec.name}: {file} is changed{backup}")
+
+
+async def _agent(remote: "Remote", spec: "HostSpec") -> str:
+    """Where the host's installed agent is: one that fleet ships by itself moves with each version."""
+    from fleet import checks, launch
+    from fleet.errors import UsageError
+
+    probe = checks.probed((await remote.run(launch.probe_command())).out)
+    if probe is None or not probe.agent:
+        raise UsageError(
+            f"{spec.name}: no fleet-agent is installed there that a forced command could name; run"
+            " `pipx install fleet-sessions-agent` there, or set `agent_command`"
+        )
+    return probe.agent.split(" fleet-agent ")[0]
+
+
+async def _read(remote: "Remote", spec: "HostSpec", file: str) -> "Reading":
+    from fleet import authorized
+    from fleet.errors import UsageError
+
+    ran = await remote.run(authorized.read_command(file))
+    reading = authorized.read(ran.out) if ran.status == 0 else None
+    if reading is None:
+        raise UsageError(f"{spec.name}: {file} cannot be read: {ran.said() or 'no text'}; add the line by hand")
+    return reading
+
+
+def _confirm(name: str) -> None:
+    from fleet.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError(f"{name}: nobody can be asked here; add --yes")
+    if input("Type yes to write it: ").strip() != "yes":
+        raise UsageError(f"{name}: nothing was changed")
+
+
+def _try(spec: "HostSpec", private: Path) -> None:
+    import msgspec
+
+    from fleet import checking, collector
+    from fleet.cli.checking import write_text
+    from fleet.errors import ExitCode
+
+    with_key = msgspec.structs.replace(spec, identity=(str(private),))
+    checks = collector.run(checking.check_fleet([with_key]))
+    write_text(checks)
+    if checks[0].failed:
+        raise typer.Exit(ExitCode.ALL_HOSTS_FAILED)
+    if str(private) not in spec.identity:
+        print(f'to use it, set identity = "{private}" in [hosts.{spec.name}] of hosts.toml')
