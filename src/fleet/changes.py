@@ -51,7 +51,10 @@ def changes(
     `were` and `are`: the second names of machines, before and after (see `second_names`). A session is told of
     under the first name only.
     """
-    pairs = [(name, before.hosts.get(name), after.hosts.get(name)) for name in {*names, *(were ^ are)}]
+    pairs = [
+        (name, before.hosts.get(name), after.hosts.get(name))
+        for name in dict.fromkeys((*names, *sorted(were ^ are)))
+    ]
     hosts = [HostChanged(name, new) for name, old, new in pairs if _is_other_host(old, new)]
     sessions = (
         change
