@@ -1,5 +1,6 @@
 """What `fleet daemon` starts."""
 
+import gc
 import ipaddress
 import logging
 import os
@@ -9,6 +10,8 @@ from fleet import collector
 from fleet.daemon.run import Listen, serve
 from fleet.errors import UsageError
 
+_GC_THRESHOLD = (700, 10, 10)  # Python's own; `fleet.__main__` has raised it for the start
+
 
 def serve_forever(config: Path | None, listen: str | None, *, quiet: bool) -> None:
     """Run the daemon until a signal ends it."""
@@ -16,6 +19,8 @@ def serve_forever(config: Path | None, listen: str | None, *, quiet: bool) -> No
     logging.basicConfig(
         level=logging.WARNING if quiet else logging.INFO, format=f"{stamped}%(levelname)s %(message)s"
     )
+    gc.freeze()  # the modules stay, and need not be looked through
+    gc.set_threshold(*_GC_THRESHOLD)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     collector.run(serve(config, parse_listen(listen) if listen else None))
 
