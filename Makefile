@@ -29,6 +29,7 @@ bench:
 	PYTHONPATH=tests $(PYTHON) bench/first_sight.py
 	PYTHONPATH=tests $(PYTHON) bench/steady_state.py
 	PYTHONPATH=tests $(PYTHON) bench/fanout.py
+	PYTHONPATH=tests $(PYTHON) bench/daemon.py
 
 # Pins for everything, made from what the two pyproject.toml and requirements-dev.in ask for. hatchling and
 # editables install the two packages in place.

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -324,7 +325,7 @@ def test_install_and_uninstall(lab: SshFleet, bare: str, fleet_toml: Callable[[S
     """`fleet hosts install` puts it beside an installed one, `uninstall` takes it away and nothing else."""
     install_agent(lab, bare)
     (lab.home(bare) / ".cache/other").mkdir(parents=True)
-    command = ["python", "-m", "fleet", "hosts", "{verb}", bare, "--config", str(fleet_toml(lab))]
+    command = [sys.executable, "-m", "fleet", "hosts", "{verb}", bare, "--config", str(fleet_toml(lab))]
     for verb, left in (("install", 1), ("install", 1), ("uninstall", 0), ("uninstall", 0)):
         done = subprocess.run(
             [w.format(verb=verb) for w in command], capture_output=True, text=True, timeout=60
