@@ -31,7 +31,7 @@ def test_a_few_seconds_of_fuzzing_find_nothing(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     seeds(corpus)
-    options = [f"-max_total_time={RUN_S}", "-max_len=6000", "-rss_limit_mb=1024"]
+    options = [f"-max_total_time={RUN_S}", "-max_len=6000", "-rss_limit_mb=0"]
     options.append(f"-artifact_prefix={tmp_path}/")
     argv = [sys.executable, str(TARGET), str(corpus), *options]
     run = subprocess.run(argv, capture_output=True, text=True, timeout=120)
