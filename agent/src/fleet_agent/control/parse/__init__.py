@@ -1,0 +1,1 @@
+"""What tools print -> session events. Pure."""
