@@ -122,6 +122,17 @@ class TestRecentRollouts:
         clock_s = ALL_DAYS_EVERY_S
         assert str(late) in recent.poll(NOW + 3)
 
+    def test_what_is_held_open_is_looked_at_when_it_is_not(self, tmp_path: Path) -> None:
+        """Whoever holds a rollout tells of it; in whichever directory it is, it is found after that."""
+        written(rollout_path(tmp_path, thread_id(), "2026/11/21"), NOW - 9999)
+        written(rollout_path(tmp_path, thread_id(), "2026/11/20"), NOW - 9999)
+        old = written(rollout_path(tmp_path, thread_id(), "2025/01/02"), NOW - 9999)
+        recent = RecentRollouts(str(tmp_path))
+        assert recent.poll(NOW, {str(old)}) == {}
+        written(old, NOW)
+        assert recent.poll(NOW + 1, {str(old)}) == {}
+        assert list(recent.poll(NOW + 2)) == [str(old)]
+
     def test_a_session_of_today_is_found_at_once(self, tmp_path: Path) -> None:
         """The newest days are looked at every time."""
         recent = RecentRollouts(str(tmp_path))

@@ -467,6 +467,29 @@ def test_words_of_a_plan_leave_only_with_permission(home: Path) -> None:
     assert {plan and (plan.completed, plan.total) for plan in steps.values()} == {(1, 3)}
 
 
+def test_what_did_not_change_is_not_made_again_but_judged(tmp_path: Path, home: Path) -> None:
+    """The same rows while a session is in a turn; when nothing has moved for long, it is stuck all the same."""
+    host, thread = Host(home), thread_id()
+    path = rollout_path(home, thread)
+    with FakeCodex(tmp_path, [path, lock_path(home, thread)]):
+        path.write_bytes(meta(time.time(), thread) + event(time.time(), "task_started", turn_id="t"))
+
+        def session(later_s: float = 0.0) -> Session:
+            host.table.scan()
+            found = host.codex.find(host.table, time.time() + later_s).sessions
+            return next(session for session in found if session.id == thread)
+
+        session()
+        first = session()
+        assert (first.state, first.detail) == ("working", "thinking")
+        assert session() is first
+        assert (stuck := session(later_s=3600)).detail == "stuck"
+        assert stuck.reason != first.reason
+        with path.open("ab") as file:
+            file.write(event(time.time(), "task_complete", turn_id="t"))
+        assert session().state == "idle"
+
+
 def test_a_rollout_that_is_cut_replaced_or_gone(tmp_path: Path, home: Path, host: Host) -> None:
     """Each reading tells what the file says then; a torn last line is waited for; nothing is made up."""
     thread = thread_id()

@@ -9,7 +9,7 @@ from fleet_agent.evidence import Call
 from fleet_agent.kin import Child
 from fleet_agent.processes import ProcessTable
 from fleet_agent.tools.codex.argv import is_codex
-from fleet_agent.tools.codex.holders import Holdings, holdings, home_of, with_process
+from fleet_agent.tools.codex.holders import Holdings, held_files, holdings, home_of, with_process
 
 A, B = thread_id(), thread_id()
 STARTED_AT = 1000.0
@@ -19,7 +19,7 @@ def held_by(*processes: FakeCodex) -> Holdings:
     table = ProcessTable(is_codex, ("CODEX_HOME", "HOME"))
     table.scan()
     pids = {process.pid for process in processes}
-    return holdings((p for p in table.processes if p.pid in pids), table.open_files)
+    return holdings(held_files((p for p in table.processes if p.pid in pids), table.open_files))
 
 
 def test_one_process_holds_many_threads(tmp_path: Path) -> None:
@@ -75,6 +75,26 @@ def test_an_archived_rollout_belongs_to_its_home(tmp_path: Path) -> None:
     with FakeCodex(tmp_path, [path]) as codex:
         held = held_by(codex)
     assert (held.threads[A].home, held.threads[A].path) == (str(tmp_path), str(path))
+
+
+def test_a_thread_that_another_takes_the_place_of_is_seen_at_once(tmp_path: Path) -> None:
+    """As many files open as before: of the old one neither the lock nor the rollout is there any more."""
+    rollout, lock = rollout_path(tmp_path, A), lock_path(tmp_path, A)
+    with FakeCodex(tmp_path, [lock, rollout]) as codex:
+        table = ProcessTable(is_codex, ("CODEX_HOME", "HOME"))
+
+        def threads() -> set[str]:
+            table.scan()
+            own = (p for p in table.processes if p.pid == codex.pid)
+            return set(holdings(held_files(own, table.open_files)).threads)
+
+        fds = Path(f"/proc/{codex.pid}/fd")
+        fd = {str(link.readlink()): link.name for link in fds.iterdir() if link.is_symlink()}
+        assert threads() == {A}
+        codex.run(f"exec {fd[str(lock)]}>>{lock_path(tmp_path, B)}; exec {fd[str(rollout)]}>&-; exec 70>&1")
+        assert threads() == {B}
+        codex.run(f"exec {fd[str(lock)]}>>{lock}")  # not a rollout yet: only its lock tells
+        assert threads() == {A}
 
 
 @pytest.mark.parametrize("arguments", [["app-server", "daemon", "pid-update-loop"], ["login"]])

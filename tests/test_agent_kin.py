@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from fake_codex import FakeCodex, thread_id
 from fleet_agent import native, procfs
 from fleet_agent.arrivals import MAX_PROBES, Arrivals
-from fleet_agent.kin import Child
+from fleet_agent.kin import Child, Kin
 from fleet_agent.processes import FULL_PASS_S, ProcessTable
 
 MARKS = ("CODEX_THREAD_ID",)
@@ -190,6 +191,36 @@ def test_arrivals_are_listed_where_numbers_do_not_tell(last: int, monkeypatch: p
     monkeypatch.setattr(native, "pids", lambda: arrivals.known | {4_000_001})
     assert abs(last - 500) > MAX_PROBES
     assert arrivals.look(full=False) == {4_000_001}
+
+
+def test_a_number_that_no_other_process_has() -> None:
+    """A glance tells a process from any other, at any time; of one that is gone it tells nothing."""
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        first = native.glance(one.pid)[0]
+        assert first
+        assert first == native.glance(one.pid)[0] != native.glance(other.pid)[0]
+        one.kill()
+        other.kill()
+    assert native.glance(one.pid) == (0, 0)
+
+
+@linux
+def test_figures_are_kept_only_of_the_same_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another inode: it is looked at again, and a pid that has become another process is not who was known."""
+    stat = procfs.stat(os.getpid())
+    assert stat
+    kin = Kin(frozenset(), frozenset())
+    kin.children = {5: Child(5, 1, 0.0, {}, stat.born)}
+    inode, stats = 1, {5: stat}
+    monkeypatch.setattr(native, "glance", lambda _: (inode, 3))
+    monkeypatch.setattr(native, "stat", stats.get)
+    kin.update(set(), set(), set(), full=False)
+    stats[5] = msgspec.structs.replace(stat, born=stat.born + 1)
+    kin.update(set(), set(), set(), full=False, measure=False)
+    assert 5 in kin.children
+    inode = 2
+    kin.update(set(), set(), set(), full=False, measure=False)
+    assert kin.children == {}
 
 
 def test_a_full_pass_is_now_and_then() -> None:

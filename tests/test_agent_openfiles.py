@@ -6,7 +6,7 @@ import pytest
 
 from fake_codex import FakeCodex
 from fleet_agent import procfs
-from fleet_agent.openfiles import FULL_S, OpenFiles
+from fleet_agent.openfiles import FULL_S, OpenFiles, Telling
 
 pytestmark = pytest.mark.skipif(not procfs.AVAILABLE, reason="/proc is Linux's")
 
@@ -26,8 +26,10 @@ class Watched:
 
         monkeypatch.setattr(procfs, "open_files", counted)
 
-    def names(self, born: float = 1.0) -> list[str]:
-        found = self._files.of(self._codex.pid, born, lambda path: path.startswith(self._directory))
+    def names(self, inode: int | None = None, telling: Telling = list) -> list[str]:
+        glance = procfs.glance(self._codex.pid)
+        glance = (glance[0] if inode is None else inode, glance[1])
+        found = self._files.of(self._codex.pid, glance, lambda path: path.startswith(self._directory), telling)
         return sorted(path.rpartition("/")[2] for path, _ in found)
 
 
@@ -38,7 +40,7 @@ def test_nothing_is_looked_at_twice_while_nothing_changes(
     with FakeCodex(tmp_path, [tmp_path / "x.a"]) as codex:
         watched = Watched(codex, tmp_path / "x", monkeypatch)
         assert [watched.names(), watched.names()] == [["x.a"], ["x.a"]]
-        assert watched.looks == (1 if procfs.open_count(codex.pid) else 2)  # Linux before 6.2 does not count
+        assert watched.looks == (1 if procfs.glance(codex.pid)[1] else 2)  # Linux before 6.2 does not count
         watched.now_s = FULL_S
         assert watched.names() == ["x.a"]
         assert watched.looks >= 2
@@ -61,15 +63,31 @@ def test_what_is_opened_closed_or_renamed_is_seen_at_once(
         assert watched.names() == ["x.a"]
 
 
+def test_only_what_tells_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files that come and go together one is enough, as long as their number is the same."""
+    with FakeCodex(tmp_path, [tmp_path / "x.a", tmp_path / "x.b"]) as codex:
+        watched = Watched(codex, tmp_path / "x", monkeypatch)
+
+        def telling(files: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+            return [file for file in files if file[0].endswith("a")]
+
+        assert watched.names(telling=telling) == ["x.a", "x.b"]
+        (tmp_path / "x.b").rename(tmp_path / "x.c")
+        watched.names(telling=telling)
+        assert watched.looks == (1 if procfs.glance(codex.pid)[1] else 2)
+        (tmp_path / "x.a").rename(tmp_path / "x.aa")
+        assert watched.names(telling=telling) == ["x.aa", "x.c"]
+
+
 def test_another_process_with_the_same_pid_is_read_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is known belongs to (pid, start)."""
+    """What is known belongs to a process, not to its pid."""
     with FakeCodex(tmp_path, [tmp_path / "x.a"]) as codex:
         watched = Watched(codex, tmp_path / "x", monkeypatch)
         watched.names()
         looks = watched.looks
-        watched.names(born=2.0)
+        watched.names(inode=2)
         assert watched.looks == looks + 1
 
 

@@ -2,14 +2,15 @@
 
 import os
 import socket
+import subprocess
 from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_agent import native, procfs
-from fleet_agent.ports import REFRESH_S, Ports
+from fleet_agent import procfs
+from fleet_agent.ports import FULL_S, REFRESH_S, Ports, PortsOf
 
 TABLE = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -47,8 +48,16 @@ def test_the_ports_of_a_real_process(family: socket.AddressFamily) -> None:
     assert port not in listening(os.getpid()).get(os.getpid(), ())
 
 
-def listening(*pids: int) -> dict[int, tuple[int, ...]]:
-    return native.listening_ports(pids, native.listening_sockets())
+def listening(*pids: int) -> PortsOf:
+    return Ports().of(dict.fromkeys(pids, 1.0))
+
+
+@pytest.mark.skipif(not procfs.AVAILABLE, reason="it is the same as above")
+def test_where_there_is_no_proc_the_ports_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil is asked, process by process."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(procfs, "AVAILABLE", False)
+        assert server.getsockname()[1] in listening(os.getpid())[os.getpid()]
 
 
 def test_a_long_table_is_read_to_its_end() -> None:
@@ -56,25 +65,69 @@ def test_a_long_table_is_read_to_its_end() -> None:
     with ExitStack() as opened:
         servers = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(100)]
         ports = {server.getsockname()[1] for server in servers}
-        assert ports <= set((native.listening_sockets() or {}).values())
+        assert ports <= set(procfs.listening_sockets().values())
 
 
-def test_processes_are_looked_at_when_they_or_the_hosts_ports_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look at a process is dear, and ports change seldom; for no process nothing is read at all."""
-    now_s, sockets, asked = 0.0, {5: 80}, []
+class Watched:
+    """The ports of this process, and how often the table of all sockets was read for them."""
 
-    def read(pids: frozenset[int], sockets: dict[int, int]) -> dict[int, tuple[int, ...]]:
-        asked.append(set(pids))
-        return {1: (80,)} if 1 in pids else {}
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s, self.readings = 0.0, 0
+        self._ports = Ports(lambda: self.now_s)
+        read = procfs.listening_sockets
 
-    monkeypatch.setattr(native, "listening_sockets", lambda: dict(sockets))
-    monkeypatch.setattr(native, "listening_ports", read)
-    ports = Ports(lambda: now_s)
-    assert ports.of(set()) == {}
-    assert [ports.of({1}), ports.of({1}), ports.of({1, 2})] == [{1: (80,)}] * 3
-    sockets[6] = 81
-    assert ports.of({1, 2}) == {1: (80,)}
-    now_s = REFRESH_S
-    ports.of({1, 2})
-    assert asked == [{1}, {2}, {1, 2}]
-    assert ports.of({2}) == {}
+        def counted() -> dict[int, int]:
+            self.readings += 1
+            return read()
+
+        monkeypatch.setattr(procfs, "listening_sockets", counted)
+
+    def read(self, *pids: int) -> set[int]:
+        """Some time later."""
+        self.now_s += REFRESH_S
+        found = self._ports.of(dict.fromkeys(pids, 1.0))
+        return {port for ports in found.values() for port in ports}
+
+
+@pytest.mark.skipif(not procfs.AVAILABLE, reason="/proc is Linux's")
+def test_the_table_is_read_when_other_sockets_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is dear, and ports change seldom: it is read twice for each change, and now and then."""
+    watched, me = Watched(monkeypatch), os.getpid()
+    with socket.create_server(("127.0.0.1", 0)) as first, ExitStack() as later:
+        port = first.getsockname()[1]
+        assert port in watched.read(me)
+        assert port in watched.read(me)
+        assert [port in watched.read(me) for _ in range(3)] == [True] * 3
+        assert watched.readings == 2
+        other = later.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        assert {port, other} <= watched.read(me)
+        assert other in watched.read(me)
+        watched.now_s, watched.readings = watched.now_s + FULL_S, 0
+        assert [other in watched.read(me) for _ in range(3)] == [True] * 3
+        assert watched.readings == 1
+    assert not {port, other} & watched.read(me)
+
+
+@pytest.mark.skipif(not procfs.AVAILABLE, reason="/proc is Linux's")
+def test_who_holds_no_socket_listens_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For no process, and for those without sockets, the table is not read."""
+    watched = Watched(monkeypatch)
+    with subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as sleeper:
+        assert [watched.read(), watched.read(sleeper.pid), watched.read(sleeper.pid)] == [set()] * 3
+        sleeper.kill()
+    assert watched.readings == 0
+
+
+@pytest.mark.skipif(not procfs.AVAILABLE, reason="/proc is Linux's")
+def test_a_new_process_is_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that has the pid of another."""
+    watched, me = Watched(monkeypatch), os.getpid()
+    ports = Ports(lambda: 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert ports.of({}) == {}
+        assert port in ports.of({me: 1.0})[me]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert server.getsockname()[1] not in ports.of({me: 1.0})[me]
+        assert server.getsockname()[1] in ports.of({me: 2.0})[me]
+    assert watched.readings == 2

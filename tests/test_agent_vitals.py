@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fleet_agent.tail import Source
 from fleet_agent.vitals import REFRESH_S, Machine, Meter, coarse
 
 Times = namedtuple("Times", "user system idle iowait guest guest_nice")
@@ -59,8 +60,15 @@ def test_sizes_do_not_change_with_every_page() -> None:
     assert coarse((5 << 30) + 4096) == 5 << 30
 
 
-def test_what_a_reading_costs() -> None:
-    """The CPU of this process since the meter was made, and its memory."""
+def test_what_a_reading_costs(tmp_path: Path) -> None:
+    """The CPU of this process since the meter was made, what it read of transcripts, and its memory."""
+    (tmp_path / "rollout").write_bytes(b"x" * 3000)
+    with Source(str(tmp_path / "rollout")) as source:
+        source.read(0, 100)
+        meter = Meter()
+        source.read(1000, 5000)
+        source.read_into(memoryview(bytearray(50)), 0)
+    assert meter.cost().read_bytes == 2050
     meter, begun_s = Meter(), time.process_time()
     while time.process_time() - begun_s < 0.03:
         pass

@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -32,7 +32,10 @@ _FRAME_BYTES = 512  # what a snapshot line has around its sessions and problems
 # Paths that are no valid UTF-8 come as lone surrogates (PEP 383); JSON cannot carry those.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Words of ours and checked ids; everything else may hold what somebody typed.
-_OURS = re.compile("tool|(root_|parent_|forked_from_)?id|state|detail|evidence|confidence|title_source|kind")
+_OURS = {
+    *("tool", "id", "root_id", "parent_id", "forked_from_id", "state", "detail", "evidence", "confidence"),
+    *("title_source", "kind"),
+}
 _OF_HOST = ("rate_limits", "orphan_ports", "vitals", "cost")
 _BOUNDS = {  # of every list that is sent
     "pids": MAX_PIDS,
@@ -65,7 +68,7 @@ def snapshot_lines(reading: Reading, seq: int) -> list[bytes]:
     host = _host(reading)
     host_bytes = _size(host)
     room_bytes = MAX_SNAPSHOT_BYTES - 2 * _FRAME_BYTES - host_bytes - sum(map(_size, problems))
-    sessions = _fitting([_safe_session(session) for session in _by_weight(reading.sessions)], room_bytes)
+    sessions = _fitting([_encoded(session) for session in _by_weight(reading.sessions)], room_bytes)
     left_out = len(reading.sessions) - len(sessions)
     if left_out:
         problems.append(Problem("limit", f"{left_out} of {len(reading.sessions)} sessions are not listed"))
@@ -74,7 +77,7 @@ def snapshot_lines(reading: Reading, seq: int) -> list[bytes]:
         Snapshot(
             seq=seq,
             now=reading.now,
-            sessions=tuple(part_sessions),
+            sessions=cast(tuple[Session, ...], tuple(part_sessions)),  # msgspec takes what is encoded as it is
             problems=tuple(part_problems),
             complete=reading.complete,
             scan_ms=reading.scan_ms,
@@ -100,13 +103,12 @@ def _by_weight(sessions: tuple[Session, ...]) -> list[Session]:
     return sorted(newest, key=lambda s: _DROP_LAST.index(s.state) if s.state in _DROP_LAST else 2)
 
 
-def _fitting(sessions: list[Session], room_bytes: int) -> list[Session]:
+def _fitting(sessions: list[msgspec.Raw], room_bytes: int) -> list[msgspec.Raw]:
     kept = []
     for session in sessions[:MAX_SESSIONS]:
-        size_bytes = _size(session)
-        if size_bytes > MAX_SESSION_BYTES:
+        if len(session) > MAX_SESSION_BYTES:
             continue
-        room_bytes -= size_bytes + _FRAME_BYTES // 8
+        room_bytes -= len(session) + 1 + _FRAME_BYTES // 8
         if room_bytes < 0:
             break
         kept.append(session)
@@ -114,20 +116,21 @@ def _fitting(sessions: list[Session], room_bytes: int) -> list[Session]:
 
 
 def _parts(
-    sessions: list[Session], problems: list[Problem], taken_bytes: int
-) -> list[tuple[list[Session], list[Problem]]]:
+    sessions: list[msgspec.Raw], problems: list[Problem], taken_bytes: int
+) -> list[tuple[list[msgspec.Raw], list[Problem]]]:
     """Sessions and problems, packed into as many lines as they need; so much of each is kept for the rest."""
-    parts: list[tuple[list[Session], list[Problem]]] = [([], [])]
+    parts: list[tuple[list[msgspec.Raw], list[Problem]]] = [([], [])]
     used_bytes = _FRAME_BYTES + taken_bytes
-    for item in (*sessions, *problems):
-        size_bytes = _size(item)
+    items: list[msgspec.Raw | Problem] = [*sessions, *problems]
+    for item in items:
+        size_bytes = _size(item) if isinstance(item, Problem) else len(item) + 1
         if used_bytes + size_bytes > MAX_LINE_BYTES:
             parts.append(([], []))
             used_bytes = _FRAME_BYTES + taken_bytes
         used_bytes += size_bytes
         if isinstance(item, Problem):
             parts[-1][1].append(item)
-        elif isinstance(item, Session):
+        else:
             parts[-1][0].append(item)
     return parts
 
@@ -147,7 +150,7 @@ def _safe(item: T) -> T:
     for name in item.__struct_fields__:
         value = getattr(item, name)
         if isinstance(value, str):
-            safe = clip(value, MAX_TEXT_CHARS) if _OURS.fullmatch(name) else _safe_text(value)
+            safe = clip(value, MAX_TEXT_CHARS) if name in _OURS else _safe_text(value)
             if safe is not value:
                 changes[name] = safe
         elif isinstance(value, msgspec.Struct):
@@ -162,9 +165,9 @@ def _safe(item: T) -> T:
 
 
 @lru_cache(maxsize=MAX_SESSIONS)
-def _safe_session(session: Session) -> Session:
-    """The same as when it was last sent, for most."""
-    return _safe(session)
+def _encoded(session: Session) -> msgspec.Raw:
+    """The session, safe to send; the same as when it was last sent, for most."""
+    return msgspec.Raw(msgspec.json.encode(_safe(session)))
 
 
 @lru_cache(maxsize=1024)

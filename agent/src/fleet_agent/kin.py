@@ -39,7 +39,7 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Kin:
-    """All of them as of the last `update`: `children` by pid, and the latest figures of each in `stats`.
+    """All of them as of the last `update`: `children` by pid, and the figures of each in `stats`.
 
     `variables` are the environment variables of interest. A process that carries one of `marks` belongs here
     whoever its parent is now.
@@ -48,19 +48,21 @@ class Kin:
     def __init__(self, variables: frozenset[str], marks: frozenset[str]) -> None:
         self.children: dict[int, Child] = {}
         self.stats: dict[int, Stat] = {}
+        self._inodes: dict[int, int] = {}  # of those that were seen to be themselves
         self._variables = variables
         self._marks = tuple(f"{mark}=".encode() for mark in marks)
         self._tools: Set[int] = frozenset()  # those whose descendants are known
         self._first = True
         self._blank: set[int] = set()  # whose environment was still empty: they were about to execute something
 
-    def update(self, new: Set[int], young: Set[int], tools: Set[int], full: bool) -> None:
+    def update(self, new: Set[int], young: Set[int], tools: Set[int], full: bool, measure: bool = True) -> None:
         """Some processes are `new`, some still `young`; `tools` are the processes of tools.
 
+        `measure` takes the figures of all; else only of the young.
         `full` walks all the tools again. The first time all are new; then those below no tool are only asked if
         they were adopted, as all are whose session is gone: to ask everybody would double the cost.
         """
-        self._bury(self._measure() | (self._tools - tools))
+        self._bury(self._gone(young, measure) | (self._tools - tools))
         for pid in sorted(tools if full else tools - self._tools):
             self._walk(pid)
         self._tools = frozenset(tools)
@@ -71,15 +73,19 @@ class Kin:
         for pid in young & (self.children.keys() | self._blank):
             self._look_again(pid)
 
-    def _measure(self) -> set[int]:
-        """Take the latest figures. Who is gone; a pid that has become another process is not who was known."""
-        gone = set()
+    def _gone(self, young: Set[int], measure: bool) -> set[int]:
+        """Who is gone; a pid that has become another process is not who was known."""
+        gone, inodes = set(), {}
         for pid, child in self.children.items():
+            inodes[pid] = native.glance(pid)[0]
+            if inodes[pid] and inodes[pid] == self._inodes.get(pid) and not (measure or pid in young):
+                continue
             stat = native.stat(pid)
             if stat and stat.born == child.born:
                 self.stats[pid] = stat
             else:
                 gone.add(pid)
+        self._inodes = inodes
         return gone
 
     def _bury(self, gone: set[int]) -> None:

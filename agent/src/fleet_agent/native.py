@@ -27,9 +27,14 @@ def image(pid: int) -> str:
         return ""
 
 
-def exists(pid: int) -> bool:
-    """Whether there is such a process, a zombie too."""
-    return os.access(f"/proc/{pid}", os.F_OK) if procfs.AVAILABLE else psutil.pid_exists(pid)
+def glance(pid: int) -> procfs.Glance:
+    """What is cheap to see of it: a number that no other process has, 0 if there is none; its open files."""
+    if procfs.AVAILABLE:
+        return procfs.glance(pid)
+    try:
+        return int(psutil.Process(pid).create_time() * 1e6), 0
+    except psutil.Error:
+        return (0, 0)
 
 
 def stat(pid: int) -> procfs.Stat | None:
@@ -121,17 +126,9 @@ def open_files(pid: int, wanted: Callable[[str], object]) -> list[tuple[str, boo
         raise ProcessLookupError(str(exc)) from exc
 
 
-def listening_sockets() -> dict[int, int] | None:
-    """Inode -> port of every TCP socket that listens; None where sockets can only be asked for by process."""
-    return procfs.listening_sockets() if procfs.AVAILABLE else None
-
-
-def listening_ports(pids: Iterable[int], sockets: dict[int, int] | None) -> dict[int, tuple[int, ...]]:
-    """The TCP ports that each of these processes listens on, if any; `sockets` as told just before."""
-    if sockets is None:
-        found = {pid: _listening(pid) for pid in pids}
-    else:
-        found = {pid: {sockets[i] for i in procfs.socket_inodes(pid) & sockets.keys()} for pid in pids}
+def listening_ports(pids: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    """The TCP ports that each of these processes listens on, if any, asked one by one."""
+    found = {pid: _listening(pid) for pid in pids}
     return {pid: tuple(sorted(some)) for pid, some in found.items() if some}
 
 

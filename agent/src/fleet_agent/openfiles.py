@@ -3,9 +3,11 @@
 A Codex has some fifty files open, and following each of those links at each tick would cost more than all the
 rest. The kernel says cheaply how many there are (since Linux 6.2), and the few that matter are looked at again;
 only if either has changed, or now and then, all are. What this can miss for `FULL_S` is a process that opens
-as many files as it closes between two ticks, none of which it was known for.
+as many files as it closes between two ticks, none of which it was known for. (Of Codex not even this, if the
+new one is written to: that makes the agent look at all processes anew.)
 """
 
+import os
 import time
 from collections.abc import Callable, Set
 
@@ -13,14 +15,19 @@ import msgspec
 
 from fleet_agent import native, procfs
 
-FULL_S = 60.0
+FULL_S = 300.0
+
+Files = list[tuple[str, bool]]  # path and "open for writing"
+Wanted = Callable[[str], object]
+Telling = Callable[[Files], Files]
 
 
 class _Known(msgspec.Struct):
-    born: float
-    count: int  # of all that is open
+    glance: procfs.Glance
     until_s: float
-    files: list[procfs.OpenFile]
+    files: Files
+    paths: list[str]  # of those that are looked at again
+    links: list[str]  # what /proc calls them
 
 
 class OpenFiles:
@@ -30,22 +37,32 @@ class OpenFiles:
         self._clock = clock
         self._known: dict[int, _Known] = {}
 
-    def of(self, pid: int, born: float, wanted: Callable[[str], object]) -> list[tuple[str, bool]]:
-        """Path and "open for writing" of the `wanted` files of (`pid`, `born`). Raises `OSError`."""
+    def of(self, pid: int, glance: procfs.Glance, wanted: Wanted, telling: Telling = list) -> Files:
+        """The `wanted` files of a process; the same list while nothing changes. Raises `OSError`.
+
+        `glance` is of just before. `telling` says which of them it takes to see that all are as they were.
+        """
         if not procfs.AVAILABLE:
             return native.open_files(pid, wanted)
-        known, count = self._known.get(pid), procfs.open_count(pid)
-        if known is None or not self._holds(known, born, count):
-            files = procfs.open_files(pid, wanted)
-            known = self._known[pid] = _Known(born, count, self._clock() + FULL_S, files)
-        return [(file.path, file.writable) for file in known.files]
+        known = self._known.get(pid)
+        if known is None or not self._holds(known, glance):
+            found = procfs.open_files(pid, wanted)
+            files = [(file.path, file.writable) for file in found]
+            paths = [path for path, _ in telling(files)]
+            links = {file.path: file.link for file in found}
+            known = _Known(glance, self._clock() + FULL_S, files, paths, [links[path] for path in paths])
+            self._known[pid] = known
+        return known.files
 
     def keep(self, pids: Set[int]) -> None:
         """Forget all others."""
         for pid in self._known.keys() - pids:
             del self._known[pid]
 
-    def _holds(self, known: _Known, born: float, count: int) -> bool:
-        if known.born != born or known.count != count or not count or self._clock() >= known.until_s:
+    def _holds(self, known: _Known, glance: procfs.Glance) -> bool:
+        if known.glance != glance or not all(glance) or self._clock() >= known.until_s:
             return False
-        return all(procfs.target(file.link) == file.path for file in known.files)
+        try:
+            return list(map(os.readlink, known.links)) == known.paths
+        except OSError:
+            return False  # one was closed

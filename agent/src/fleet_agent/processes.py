@@ -13,7 +13,7 @@ import msgspec
 from fleet_agent import native, procfs
 from fleet_agent.arrivals import Arrivals
 from fleet_agent.kin import Child, Kin
-from fleet_agent.openfiles import OpenFiles
+from fleet_agent.openfiles import Files, OpenFiles, Telling, Wanted
 
 FULL_PASS_S = 60.0
 YOUNG_S = 5.0
@@ -64,6 +64,7 @@ class ProcessTable:
         self._figures_s = clock()  # when they are read next
         self._stats: dict[int, procfs.Stat] = {}
         self._stats_before: dict[int, procfs.Stat] = {}  # what may stand for them
+        self._glances: dict[int, procfs.Glance] = {}
         self._open = OpenFiles(clock)
         self._kin = Kin(self._variables, frozenset(marks))
         self._full_pass_s = clock()  # when the next is due
@@ -80,11 +81,13 @@ class ProcessTable:
         self._young = {pid: s for pid, s in self._young.items() if now_s - s < YOUNG_S}
         young = self._young.keys()
         suspects = self._arrivals.known if full else young | self._tools.keys()
-        self._stats_before = {} if self._measure(now_s, full=full) else self._stats
+        measure = self._measure(now_s, full=full)
+        self._stats_before = {} if measure else self._stats
         self._stats = {}
         looked_at = {pid: self._look(pid, fresh=full or pid in young) for pid in sorted(suspects)}
         self._tools = {pid: process for pid, process in looked_at.items() if process}
-        self._kin.update(new, young, self._tools.keys(), full)
+        self._glances = {pid: self._glances[pid] for pid in self._tools}
+        self._kin.update(new, young, self._tools.keys(), full, measure)
 
     @property
     def processes(self) -> tuple[Process, ...]:
@@ -105,9 +108,9 @@ class ProcessTable:
         """The direct children of some processes of tools, as of the last scan."""
         return tuple(child for child in self._kin.children.values() if child.ppid in parents)
 
-    def open_files(self, process: Process, wanted: Callable[[str], object]) -> list[tuple[str, bool]]:
-        """Path and "open for writing" of the `wanted` files that a process holds open. Raises `OSError`."""
-        return self._open.of(process.pid, process.born, wanted)
+    def open_files(self, process: Process, wanted: Wanted, telling: Telling = list) -> Files:
+        """Those that it holds open: see `OpenFiles.of`. Raises `OSError`."""
+        return self._open.of(process.pid, self._glances[process.pid], wanted, telling)
 
     @property
     def hidden(self) -> bool:
@@ -125,18 +128,26 @@ class ProcessTable:
     def _look(self, pid: int, fresh: bool) -> Process | None:
         """The process, if it looks like a tool. `fresh` reads its details even if they were read before."""
         before = self._tools.get(pid)
-        if before and not fresh:
-            known = self._stats_before.get(pid)
-            stat = known if known and native.exists(pid) else native.stat(pid)
-            if stat and stat.born == before.born:
-                self._stats[pid] = stat
-                return before
+        if before and not fresh and self._is_still(before):
+            return before
         image = native.image(pid)
-        stat = native.stat(pid) if image and self._is_tool(image) else None
+        if not image or not self._is_tool(image):
+            return None
+        glance, stat = native.glance(pid), native.stat(pid)
         if stat is None:
             return None
-        self._stats[pid] = stat
+        self._glances[pid], self._stats[pid] = glance, stat
         return _details(pid, image, stat, self._variables)
+
+    def _is_still(self, process: Process) -> bool:
+        """Whether it is there, and no other one that has its pid."""
+        pid, glance = process.pid, native.glance(process.pid)
+        known = self._stats_before.get(pid) if glance[0] and glance[0] == self._glances[pid][0] else None
+        stat = known or native.stat(pid)
+        if stat is None or stat.born != process.born:
+            return False
+        self._glances[pid], self._stats[pid] = glance, stat
+        return True
 
 
 def _details(pid: int, image: str, stat: procfs.Stat, variables: frozenset[str]) -> Process | None:

@@ -9,14 +9,14 @@ The processes that a tool runs for itself, such as a sandbox around a command, c
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from fleet_agent import panes, trees
 from fleet_agent.cpu import Use, used_s
 from fleet_agent.kin import Child
-from fleet_agent.ports import Ports
+from fleet_agent.ports import Ports, PortsOf
 from fleet_agent.processes import Process, ProcessTable
 from fleet_agent.procfs import Stat
 from fleet_agent.repositories import Repositories, Repository
@@ -27,17 +27,26 @@ from fleet_agent.wire import Child as Listed
 
 VARIABLES = panes.VARIABLES  # of the environment of tools' processes
 MAX_ID_CHARS = 200  # of what an environment claims
-PortsOf = Mapping[int, tuple[int, ...]]
 
 
 class _Live(msgspec.Struct, frozen=True):
-    """What one reading found of all processes that matter."""
+    """What one reading found of all processes that matter. `held`: of each session id, root and pids."""
 
-    forest: Forest
+    held: tuple[tuple[str, str | None, tuple[int, ...]], ...]
     processes: Mapping[int, Process]
+    kin: Mapping[int, Child]
     stats: Mapping[int, Stat]
     ports: PortsOf
-    holders: frozenset[int]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """A session with what is around it, and what that was made of."""
+
+    session: Session
+    live: _Live
+    repository: Repository | None
+    cpu_percent: float | None
+    full: Session
 
 
 class Surroundings:
@@ -52,6 +61,10 @@ class Surroundings:
         self._clock = clock
         self._ports = Ports(clock)
         self._owners: dict[int, str] = {}  # pid -> the session that it belonged to
+        self._live: _Live | None = None
+        self._forest = Forest({}, {})
+        self._holders: frozenset[int] = frozenset()
+        self._rows: dict[str, _Row] = {}
         self._uses = Uses(clock)
         self._figures = 0
         self._percents: dict[str, float] = {}
@@ -64,30 +77,50 @@ class Surroundings:
         repositories = self._repositories.refresh({s.cwd for s in sessions if s.cwd}, git_wait_s)
         live = self._look(sessions, table)
         if table.figures != self._figures:
-            self._figures, self._percents = table.figures, self._uses.percents(_uses(live), now)
-        percents = self._percents
-        self._panes = {key: pane for key, pane in self._panes.items() if key[0] in live.processes}
-        full = []
-        for session in sessions:
-            changes = _place(repositories.get(session.cwd)) if session.cwd else {}
-            if session.pids:
-                changes |= self._facts(session, live) | {"cpu_percent": percents.get(session.id)}
-            full.append(msgspec.structs.replace(session, **changes))
-        return tuple(full), _orphans(live)
+            uses = _uses(self._forest, live.stats)
+            self._figures, self._percents = table.figures, self._uses.percents(uses, now)
+        rows = [self._row(session, live, repositories.get(session.cwd or "")) for session in sessions]
+        self._rows = {row.session.id: row for row in rows}
+        return tuple(row.full for row in rows), _orphans(self._forest, live.ports)
 
     def _look(self, sessions: tuple[Session, ...], table: ProcessTable) -> _Live:
-        processes = {process.pid: process for process in table.processes}
-        forest = trees.grow(sessions, table.kin, processes, self._marks, self._owners)
-        owned = {child.pid: owner for owner, children in forest.owned.items() for child in children}
-        self._owners = owned | {child.pid: owner for child, owner in forest.outlived}
-        holders = frozenset(pid for session in sessions for pid in session.pids)
-        return _Live(forest, processes, table.stats, self._ports.of(table.kin.keys()), holders)
+        """What there is; the same object as at the last reading if that is the same."""
+        live = _Live(
+            held=tuple((s.id, s.root_id, s.pids) for s in sessions if s.pids),
+            processes={process.pid: process for process in table.processes},
+            kin=dict(table.kin),
+            stats=table.stats,
+            ports=self._ports.of({child.pid: child.born for child in table.kin.values()}),
+        )
+        if self._live == live:
+            return self._live
+        self._panes = {key: pane for key, pane in self._panes.items() if key[0] in live.processes}
+        self._forest = trees.grow(sessions, live.kin, live.processes, self._marks, self._owners)
+        owned = {child.pid: owner for owner, children in self._forest.owned.items() for child in children}
+        self._owners = owned | {child.pid: owner for child, owner in self._forest.outlived}
+        self._holders = frozenset(pid for _, _, pids in live.held for pid in pids)
+        self._live = live
+        return live
+
+    def _row(self, session: Session, live: _Live, repository: Repository | None) -> _Row:
+        """The session with all that is around it, which is not put together again if it is as before."""
+        cpu_percent = self._percents.get(session.id)
+        made = self._rows.get(session.id)
+        same = made and made.session is session and made.live is live and made.cpu_percent == cpu_percent
+        if made and same and made.repository == repository:
+            return made
+        changes = _place(repository)
+        if session.pids:
+            changes |= self._facts(session, live) | {"cpu_percent": cpu_percent}
+        full = msgspec.structs.replace(session, **changes)
+        return _Row(session, live, repository, cpu_percent, full)
 
     def _facts(self, session: Session, live: _Live) -> dict[str, object]:
         """What its processes tell."""
-        tree = [*live.forest.holders.get(session.id, ()), *_pids(live.forest.owned.get(session.id, ()))]
+        owned = self._forest.owned.get(session.id, ())
+        tree = [*self._forest.holders.get(session.id, ()), *(child.pid for child in owned)]
         sizes = [live.stats[pid].rss_bytes for pid in tree if pid in live.stats]
-        children = [c for c in live.forest.owned.get(session.id, ()) if not self._is_helper(c, live)]
+        children = [child for child in owned if not self._is_helper(child)]
         return {
             "children": self._listed(children, live),
             "child_count": len(children),
@@ -95,9 +128,9 @@ class Surroundings:
             "pane": next((pane for pid in session.pids if (pane := self._pane(live.processes.get(pid)))), None),
         }
 
-    def _is_helper(self, child: Child, live: _Live) -> bool:
+    def _is_helper(self, child: Child) -> bool:
         """Whether the tool runs it for itself. A tool that holds a session is never a mere helper."""
-        return child.pid not in live.holders and any(tool.is_helper(child.image) for tool in self._tools)
+        return child.pid not in self._holders and any(tool.is_helper(child.image) for tool in self._tools)
 
     def _listed(self, children: list[Child], live: _Live) -> tuple[Listed, ...]:
         """As many as may be sent: those that listen first, then the oldest."""
@@ -151,23 +184,19 @@ class Uses:
         }
 
 
-def _uses(live: _Live) -> dict[str, dict[int, Use]]:
+def _uses(forest: Forest, stats: Mapping[int, Stat]) -> dict[str, dict[int, Use]]:
     """Session id -> what each process of its tree used so far."""
     uses: dict[str, dict[int, Use]] = {}
-    for session, pids in live.forest.holders.items():
+    for session, pids in forest.holders.items():
         for pid in pids:
-            if stat := live.stats.get(pid):
+            if stat := stats.get(pid):
                 uses.setdefault(session, {})[pid] = Use(stat.born, stat.created_at, 0, stat.cpu_s)
-    for session, children in live.forest.owned.items():
+    for session, children in forest.owned.items():
         for child in children:
-            if stat := live.stats.get(child.pid):
+            if stat := stats.get(child.pid):
                 use = Use(child.born, child.created_at, child.ppid, stat.cpu_s)
                 uses.setdefault(session, {})[child.pid] = use
     return uses
-
-
-def _pids(children: Iterable[Child]) -> list[int]:
-    return [child.pid for child in children]
 
 
 def _place(repository: Repository | None) -> dict[str, object]:
@@ -184,11 +213,11 @@ def _place(repository: Repository | None) -> dict[str, object]:
     }
 
 
-def _orphans(live: _Live) -> tuple[OrphanPort, ...]:
+def _orphans(forest: Forest, ports: PortsOf) -> tuple[OrphanPort, ...]:
     """A port of each process that outlived its session; where several share it, of the oldest."""
     found: dict[int, OrphanPort] = {}
-    for child, session_id in sorted(live.forest.outlived, key=lambda left: left[0].created_at):
-        for port in live.ports.get(child.pid, ()):
+    for child, session_id in sorted(forest.outlived, key=lambda left: left[0].created_at):
+        for port in ports.get(child.pid, ()):
             found.setdefault(
                 port,
                 OrphanPort(port, child.pid, child.name, session_id[:MAX_ID_CHARS], round(child.created_at, 2)),

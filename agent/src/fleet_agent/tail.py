@@ -11,6 +11,7 @@ Rollouts grow to gigabytes and single lines to 100 MiB; nothing here keeps more 
 import os
 from collections.abc import Iterator
 from types import TracebackType
+from typing import ClassVar
 
 import msgspec
 
@@ -74,6 +75,8 @@ class LineSplitter:
 class Source:
     """An open regular file. Close it, or use it as a context."""
 
+    read_bytes: ClassVar[int] = 0  # from all of them, since the process began
+
     def __init__(self, path: str) -> None:
         self.fd = open_regular(path)
         status = os.fstat(self.fd)
@@ -91,12 +94,16 @@ class Source:
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """At most `size_bytes` from `offset`, fewer at the end of the file."""
-        return os.pread(self.fd, size_bytes, offset)
+        data = os.pread(self.fd, size_bytes, offset)
+        Source.read_bytes += len(data)
+        return data
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer` from `offset` on; how many bytes there were."""
         os.lseek(self.fd, offset, os.SEEK_SET)
-        return os.readv(self.fd, [buffer])
+        size_bytes = os.readv(self.fd, [buffer])
+        Source.read_bytes += size_bytes
+        return size_bytes
 
     def line_at(self, offset: int, limit_bytes: int = MAX_LINE_BYTES) -> Line | None:
         """The line that starts at `offset`, cut if longer than the limit; None while it is not complete."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psutil
 
 from fleet_agent import native
+from fleet_agent.tail import Source
 from fleet_agent.wire import Cost, Vitals
 
 REFRESH_S = 10.0  # /proc/stat alone takes the kernel a millisecond where there are many CPUs
@@ -81,10 +82,11 @@ class Meter:
     """What one reading costs: made at its start, asked at its end."""
 
     def __init__(self) -> None:
-        self._cpu_s = time.process_time()
+        self._cpu_s, self._read_bytes = time.process_time(), Source.read_bytes
 
     def cost(self) -> Cost:
-        """CPU of this process since then, and its memory."""
+        """CPU of this process since then, what it read of transcripts, and its memory."""
         stat = native.stat(os.getpid())
         cpu_ms = round((time.process_time() - self._cpu_s) * 1000, 1)
-        return Cost(cpu_ms=cpu_ms, rss_bytes=stat.rss_bytes if stat else None)
+        read_bytes = Source.read_bytes - self._read_bytes
+        return Cost(cpu_ms=cpu_ms, read_bytes=read_bytes, rss_bytes=stat.rss_bytes if stat else None)

@@ -3,11 +3,12 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from fleet_agent.evidence import Call
+from fleet_agent.evidence import Call, Verdict
+from fleet_agent.kin import Child
 from fleet_agent.machine import user_name
 from fleet_agent.mounts import Mounts
 from fleet_agent.processes import ProcessTable
@@ -16,7 +17,7 @@ from fleet_agent.tail import MAX_LINE_BYTES, Budget
 from fleet_agent.tools import Found
 from fleet_agent.tools.codex import argv, bare
 from fleet_agent.tools.codex.daemon import Daemons
-from fleet_agent.tools.codex.holders import Holdings, holdings, home_of, with_process
+from fleet_agent.tools.codex.holders import Held, Holdings, held_files, holdings, home_of, with_process
 from fleet_agent.tools.codex.homes import Homes
 from fleet_agent.tools.codex.hooks.events import HookEvents
 from fleet_agent.tools.codex.limits import Limits, account
@@ -32,6 +33,16 @@ ACCOUNT_BYTES = 64 << 20  # goes on in the next reading
 ONE_SHOT_ACCOUNT_BYTES = 768 << 20  # there is no next one, and somebody waits: a third of a second
 
 Loose = dict[str, tuple[str, int]]  # rollouts that no process holds: path -> (thread id, mtime in ns)
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """The row of a thread, and what it was made of."""
+
+    thread: Thread
+    name: str | None
+    blind: str | None
+    verdict: Verdict
+    session: Session
 
 
 class Codex:
@@ -63,8 +74,10 @@ class Codex:
         self._daemons = Daemons(clock)
         self._hooks = HookEvents()
         self._problems: list[Problem] = []
-        self._before: dict[str, Thread] = {}  # as of the last reading
-        self._rows: dict[str, tuple[Thread, str | None, str | None, Session]] = {}  # of settled threads
+        # As of the last reading:
+        self._held: tuple[list[Held], Holdings] = ([], holdings([]))
+        self._before: dict[str, Thread] = {}
+        self._rows: dict[str, _Row] = {}
 
     def is_tool(self, image: str) -> bool:
         """Whether a program is the native Codex binary."""
@@ -94,15 +107,23 @@ class Codex:
         started since the first, or may have been another program when it was looked at last. (On a network file
         system the writer is likely on another host.)
         """
-        held = holdings(table.processes, table.open_files)
-        loose = _without(held, self._homes.poll(held.homes, now))
+        held = self._holdings(table)
+        open_paths = {holder.path for holder in held.threads.values() if holder.path}
+        loose = _without(held, self._homes.poll(held.homes, now, open_paths))
         new = loose.items() - self._writerless.items()
         if any(not self._mounts.on_network(path) for path, _ in new):
             table.scan(full=True)
-            held = holdings(table.processes, table.open_files)
+            held = self._holdings(table)
             loose = _without(held, loose)
         self._writerless = loose
         return held, loose
+
+    def _holdings(self, table: ProcessTable) -> Holdings:
+        """What is held open now."""
+        files = held_files(table.processes, table.open_files)
+        if files != self._held[0]:
+            self._held = files, holdings(files)
+        return self._held[1]
 
     def _threads(self, held: Holdings, loose: Loose) -> list[Thread]:
         """Every thread with what its file says. Files that are not needed any more are forgotten."""
@@ -124,10 +145,10 @@ class Codex:
         """The threads with what they spent. The least to read comes first: gigabytes keep nobody waiting."""
         budget = Budget(self._account_bytes)
         files = {thread.id: self._files[thread.path] for thread in threads if thread.path in self._files}
-        for file in sorted(files.values(), key=lambda file: file.unaccounted_bytes):
+        grown = [file for file in files.values() if file.unaccounted_bytes]
+        for file in sorted(grown, key=lambda file: file.unaccounted_bytes):
             try:
-                if file.unaccounted_bytes:
-                    file.account(budget)
+                file.account(budget)
             except Exception as exc:
                 self._bug(exc, file.path)
         threads = [_with_usage(t, files[t.id]) if t.id in files else t for t in threads]
@@ -147,13 +168,14 @@ class Codex:
             return msgspec.structs.replace(thread, readable=False)
         if thread.holder or not file.gone:
             self._check_file(file)
+        in_turn = file.facts and file.facts.turn and file.facts.turn.status == "open"
+        asked = self._hooks.asked(thread.home, thread.id) if in_turn and thread.home else None
         before = self._before.get(thread.id)
-        if before and before.is_settled and _is_as_before(before, thread, file):
+        if before and before.asked == asked and _is_as_before(before, thread, file):
             return before
-        in_turn = bool(file.facts and file.facts.turn and file.facts.turn.status == "open")
         return msgspec.structs.replace(
             thread,
-            asked=self._hooks.asked(thread.home, thread.id) if in_turn and thread.home else None,
+            asked=asked,
             facts=file.facts,
             calls=tuple(file.facts.calls.values()) if file.facts else (),
             readable=file.fault is None,
@@ -172,6 +194,8 @@ class Codex:
         """Add what the daemons say of the threads that they hold; asked last, as theirs is the last word."""
         told = self._daemons.words(_held_by_daemons(threads))
         self._problems += self._daemons.problems
+        if not told:
+            return threads
         return [msgspec.structs.replace(t, told=told[t.id]) if t.id in told else t for t in threads]
 
     def _session(self, thread: Thread, now: float, sees_all: bool) -> Session:
@@ -181,15 +205,18 @@ class Codex:
             blind = "network" if shared else None if sees_all else "scan"
             name = self._homes.name(thread.home, thread.id)
             made = self._rows.get(thread.id)
-            if made and made[0] is thread and made[1:3] == (name, blind):
-                return made[3]
+            if made and (made.thread, made.name, made.blind) != (thread, name, blind):
+                made = None
+            if made and thread.is_settled:
+                return made.session
             verdict = judge(evidence(thread, now, blind))
+            if made and made.verdict == verdict:
+                return made.session
             row = session(msgspec.structs.replace(thread, name=name), verdict)
         except Exception as exc:
             self._bug(exc, thread.path)
             return Session("codex", thread.id, reason="The agent failed to read it; see its problems.")
-        if thread.is_settled:
-            self._rows[thread.id] = (thread, name, blind, row)
+        self._rows[thread.id] = _Row(thread, name, blind, verdict, row)
         return row
 
     def _bare_sessions(
@@ -204,7 +231,7 @@ class Codex:
     def _rate_limits(self, threads: list[Thread], now: float) -> tuple[RateLimit, ...]:
         """The newest word on every account's limits, as long as it holds."""
         for thread in threads:
-            if thread.home and thread.facts:
+            if thread.home and thread.facts and thread.facts.limits:
                 self._limits.note(account(thread.home, thread.facts.provider), thread.facts.limits, now)
         return self._limits.current(now)
 
@@ -236,19 +263,14 @@ class Codex:
 
 def _is_as_before(before: Thread, thread: Thread, file: ThreadFile) -> bool:
     """Whether nothing that is known of a thread is other than at the last reading."""
-    return (before.readings, before.holder, before.path, before.home, before.grown_bytes, before.told) == (
-        file.readings,
-        thread.holder,
-        thread.path,
-        thread.home,
-        file.growth.grown_bytes,
-        None,
+    return (before.holder, before.path, before.home) == (thread.holder, thread.path, thread.home) and (
+        (before.readings, before.grown_bytes, before.readable, before.gone, before.behind)
+        == (file.readings, file.growth.grown_bytes, file.fault is None, file.gone, file.behind)
     )
 
 
 def _with_usage(thread: Thread, file: ThreadFile) -> Thread:
-    usage = file.usage
-    return thread if thread.usage == usage else msgspec.structs.replace(thread, usage=usage)
+    return thread if thread.usage == file.usage else msgspec.structs.replace(thread, usage=file.usage)
 
 
 def _without(held: Holdings, recent: Loose) -> Loose:
@@ -266,8 +288,9 @@ def _home_above(path: str | None) -> str | None:
 def _held_by_daemons(threads: list[Thread]) -> dict[str, list[str]]:
     """Home -> the threads that its daemon, a process of this user, holds open; first those in mid-turn."""
     held: dict[str, list[str]] = {}
-    for t in sorted(threads, key=lambda t: not (t.facts and t.facts.turn and t.facts.turn.status == "open")):
-        if t.home and any(p.uid == os.geteuid() and argv.kind(p.argv) == "daemon" for p in t.writers):
+    theirs = [t for t in threads if t.holder and t.holder.daemon]
+    for t in sorted(theirs, key=lambda t: not (t.facts and t.facts.turn and t.facts.turn.status == "open")):
+        if t.home:
             held.setdefault(t.home, []).append(t.id)
     return held
 
@@ -275,20 +298,20 @@ def _held_by_daemons(threads: list[Thread]) -> dict[str, list[str]]:
 def _with_processes(threads: list[Thread], table: ProcessTable) -> list[Thread]:
     """Tell which open calls have a live process. Only asked when there is such a call."""
     threads = [_with_user_command(t) for t in threads]
-    writers = frozenset(
-        pid for t in threads if t.holder and any(c.kind in GATED for c in t.calls) for pid in t.holder.pids
-    )
-    if not writers:
+    gated = [t.holder for t in threads if t.calls and t.holder and any(c.kind in GATED for c in t.calls)]
+    if not gated:
         return threads
-    children = table.children(writers)
-    marked = []
-    for t in threads:
-        pids = t.holder.pids if t.holder and t.calls else ()
-        own = [child for child in children if child.ppid in pids]
-        calls = (with_process(call, t.id, t.meta.version, own) for call in t.calls)
-        seen = tuple(call for call in calls if call.name != USER_COMMAND or call.process == "yes")
-        marked.append(msgspec.structs.replace(t, calls=seen) if t.calls else t)
-    return marked
+    children = table.children(frozenset(pid for holder in gated for pid in holder.pids))
+    return [_with_seen(t, children) if t.calls else t for t in threads]
+
+
+def _with_seen(t: Thread, children: Iterable[Child]) -> Thread:
+    """The thread with its open calls, told which of them has a live process among these `children`."""
+    pids = t.holder.pids if t.holder else ()
+    own = [child for child in children if child.ppid in pids]
+    calls = (with_process(call, t.id, t.meta.version, own) for call in t.calls)
+    seen = tuple(call for call in calls if call.name != USER_COMMAND or call.process == "yes")
+    return msgspec.structs.replace(t, calls=seen)
 
 
 def _with_user_command(t: Thread) -> Thread:

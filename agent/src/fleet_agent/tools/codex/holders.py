@@ -13,6 +13,7 @@ import msgspec
 
 from fleet_agent.evidence import Call
 from fleet_agent.kin import Child
+from fleet_agent.openfiles import Files, Telling, Wanted
 from fleet_agent.processes import Process
 from fleet_agent.tools.codex import argv
 from fleet_agent.tools.codex.lines import THREAD_ID, release
@@ -28,15 +29,20 @@ _ROLLOUT = re.compile(
 )
 
 
-OpenFilesOf = Callable[[Process, Callable[[str], object]], list[tuple[str, bool]]]
+OpenFilesOf = Callable[[Process, Wanted, Telling], Files]
+Held = tuple[Process, Files | None]  # None: it may not be read
 
 
 class Holder(msgspec.Struct):
-    """Who holds one thread open; before 0.150 it can be several. `path` is its rollout if that is open."""
+    """Who holds one thread open; before 0.150 it can be several. `path` is its rollout if that is open.
+
+    `daemon`: one of them is a daemon, and of this user.
+    """
 
     processes: list[Process]
     home: str
     path: str | None = None
+    daemon: bool = False
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -56,23 +62,32 @@ class Holdings(msgspec.Struct):
     bare: list[Process]
 
 
-def holdings(processes: Iterable[Process], open_files: OpenFilesOf) -> Holdings:
-    """Read the open files of every process that can hold sessions."""
-    found, homes = Holdings({}, set(), [], []), set[str]()
+def held_files(processes: Iterable[Process], open_files: OpenFilesOf) -> list[Held]:
+    """Read which files of interest every process that can hold sessions has open."""
+    held: list[Held] = []
     for process in processes:
         if argv.kind(process.argv) is None:
             continue
         try:
-            files = open_files(process, _is_held)
+            held.append((process, open_files(process, _is_held, _telling)))
         except PermissionError:
-            found.unreadable.append(process)
-            continue
+            held.append((process, None))
         except OSError:
             continue  # it ended meanwhile
+    return held
+
+
+def holdings(held: Iterable[Held]) -> Holdings:
+    """What is made of that."""
+    found, homes = Holdings({}, set(), [], []), set[str]()
+    for process, files in held:
+        if files is None:
+            found.unreadable.append(process)
+            continue
         home = home_of(process.environ or {})
         homes.update([home] if home else [])
-        held = [_hold(found, process, path, writable) for path, writable in files]
-        if not any(held):
+        holds = [_hold(found, process, path, writable) for path, writable in files]
+        if not any(holds):
             found.bare.append(process)
     found.homes.update(map(os.path.realpath, homes))
     return found
@@ -88,6 +103,12 @@ def _is_held(path: str) -> bool:
     return "/thread-writer-locks/" in path or "/rollout-" in path or path.endswith(_DAEMON_LOCK)
 
 
+def _telling(files: Files) -> Files:
+    """Without the locks of threads whose rollouts are open: Codex opens and closes the two together."""
+    rollouts = {_named(path)[1] for path, writable in files if writable and _named(path)[2]}
+    return [file for file in files if _named(file[0])[2] or _named(file[0])[1] not in rollouts]
+
+
 def _hold(found: Holdings, process: Process, path: str, writable: bool) -> bool:
     """Whether this file says what the process is for: a thread, or the daemon that it is just starting."""
     home, thread, rollout = _named(path)
@@ -96,6 +117,7 @@ def _hold(found: Holdings, process: Process, path: str, writable: bool) -> bool:
     holder = found.threads.setdefault(thread, Holder([], home))
     if process not in holder.processes:
         holder.processes.append(process)
+        holder.daemon |= argv.kind(process.argv) == "daemon" and process.uid == os.geteuid()
     if rollout:
         holder.path = path
     found.homes.add(home)

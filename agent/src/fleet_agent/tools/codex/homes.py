@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 import msgspec
 
@@ -27,14 +27,17 @@ class Homes:
         self._clock = clock
         self._homes: dict[str, _Home] = {}
 
-    def poll(self, in_use: set[str], now: float) -> dict[str, tuple[str, int]]:
-        """The rollouts written lately, in all homes: path -> (thread id, mtime in ns). `now`: epoch seconds."""
+    def poll(self, in_use: set[str], now: float, held: Set[str] = frozenset()) -> dict[str, tuple[str, int]]:
+        """The rollouts written lately, in all homes: path -> (thread id, mtime in ns). `now`: epoch seconds.
+
+        Those that are `held` open are left out.
+        """
         self.problems = []
         wanted = in_use | {os.path.realpath(home) for home in self._own}
         self._add(wanted)
         recent: dict[str, tuple[str, int]] = {}
         for path, home in list(self._homes.items()):
-            found = home.recent.poll(now)
+            found = home.recent.poll(now, held)
             if found or path in wanted:
                 recent |= found
                 self._check(path, home)

@@ -7,6 +7,7 @@ wrote `resets_in_seconds` (often null) for `resets_at`; before 0.101 there is no
 import hashlib
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -88,6 +89,7 @@ class Limits:
         )
 
 
+@lru_cache(maxsize=1024)
 def account(home: str, provider: str | None) -> str:
     """What tells accounts apart without naming anybody: a home has one login with each provider."""
     return hashlib.sha256(f"{home}\0{provider or ''}".encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import IO
 
 from fleet_agent.files import open_regular
-from fleet_agent.tail import Budget, LineSplitter
+from fleet_agent.tail import Budget, LineSplitter, Source
 from fleet_agent.tools.codex.lines import decode_meta
 from fleet_agent.tools.codex.rollout import Rollout
 from fleet_agent.tools.codex.thread import ThreadFile
@@ -32,7 +32,9 @@ class PackedFile(ThreadFile):
                 if self._seen != (status.st_ino, status.st_mtime_ns):
                     self._seen, self.fault, self.gone = (status.st_ino, status.st_mtime_ns), None, False
                     self.modified_at, self.size_bytes = status.st_mtime, status.st_size
+                    self.readings += 1
                     self._unpack(packed)
+                    self.usage = self._usage()
         except OSError as exc:
             self.fault, self.gone = exc.strerror or str(exc), isinstance(exc, FileNotFoundError)
 
@@ -45,6 +47,7 @@ class PackedFile(ThreadFile):
                 self.facts = _read(lines)
         except (zstd.ZstdError, EOFError) as exc:
             self.fault = f"it is no whole Zstandard file: {exc}"
+        Source.read_bytes += packed.tell()
 
 
 def zstd_module() -> ModuleType | None:

@@ -9,7 +9,7 @@ the plain one is there too, as Codex has it. What is dated into the future was n
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 
 from fleet_agent.tools.codex.lines import THREAD_ID
 
@@ -33,32 +33,35 @@ class RecentRollouts:
         self._root = f"{home}/sessions"
         self._clock = clock
         self._all_days_due_s = clock()
-        self._recent: dict[str, tuple[str, int]] = {}
+        self._watched: set[str] = set()  # looked at each time, in whichever directory they are
 
-    def poll(self, now: float) -> dict[str, tuple[str, int]]:
-        """Path -> (thread id, mtime in ns) of what was written in the last `RECENT_S` before `now`."""
+    def poll(self, now: float, held: Set[str] = frozenset()) -> dict[str, tuple[str, int]]:
+        """Path -> (thread id, mtime in ns) of what was written in the last `RECENT_S` before `now`.
+
+        What is `held` open by a process is left out, and looked at as soon as it is not.
+        """
         all_days = self._clock() >= self._all_days_due_s
         if all_days:
             self._all_days_due_s = self._clock() + ALL_DAYS_EVERY_S
             self.unreadable, self.cut = {}, False
         lately_ns = range(int((now - RECENT_S) * 1e9), int((now + RECENT_S) * 1e9))
-        recent = self._walk(lately_ns, None if all_days else NEWEST_DAYS)
-        older = self._recent.keys() - recent.keys()
-        kept = {path: found for path in older if (found := _look(path, lately_ns))}
-        self._recent = recent | kept
-        return self._recent
+        recent = self._walk(lately_ns, held, None if all_days else NEWEST_DAYS)
+        older = self._watched - recent.keys() - held
+        recent |= {path: found for path in older if (found := _look(path, lately_ns))}
+        self._watched = {path for path in held if path.startswith(self._root)} | recent.keys()
+        return recent
 
-    def _walk(self, lately_ns: range, max_days: int | None) -> dict[str, tuple[str, int]]:
+    def _walk(self, lately_ns: range, held: Set[str], max_days: int | None) -> dict[str, tuple[str, int]]:
         recent: dict[str, tuple[str, int]] = {}
         looked_at = 0
         for number, day in enumerate(self._days()):
             if max_days is not None and number >= max_days:
                 break
             for name in self._names(day):
-                if not ROLLOUT_NAME.fullmatch(name):
+                path = f"{day}/{name}"
+                if path in held or not ROLLOUT_NAME.fullmatch(name):
                     continue
                 looked_at += 1
-                path = f"{day}/{name}"
                 if found := _look(path, lately_ns):
                     recent[path] = found
             if looked_at > MAX_FILES:

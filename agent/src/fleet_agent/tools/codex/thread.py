@@ -31,6 +31,7 @@ class ThreadFile:
         self.size_bytes: int | None = None
         self.growth = Growth()
         self.readings = 0  # how often something new was read
+        self.usage = Usage()  # what the session spent, as far as `account` got
         self._tail = Tail(path)
         self._skim: Skim | None = None
         self._want_prompt = want_prompt
@@ -39,15 +40,6 @@ class ThreadFile:
     def behind(self) -> bool:
         """Whether there was more to read than the budget allowed."""
         return self._tail.behind
-
-    @property
-    def usage(self) -> Usage:
-        """What the session spent, as far as `account` got."""
-        if self.facts is None:
-            return Usage()
-        if self._skim is None:
-            return Ledger(self.facts.meta).usage(False, self.facts.tokens)
-        return self._skim.ledger.usage(self._skim.whole, self.facts.tokens)
 
     @property
     def unaccounted_bytes(self) -> int:
@@ -60,6 +52,7 @@ class ThreadFile:
             with Source(self.path) as source:
                 if self._skim and self._skim.identity == source.identity:
                     self._skim.read(source, budget)
+                    self.usage = self._usage()
         except OSError:
             pass
 
@@ -85,6 +78,14 @@ class ThreadFile:
                 self._read(self.facts, source, budget)
             if self.facts:
                 self._find_prompt(source, self.facts.meta)
+        self.usage = self._usage()
+
+    def _usage(self) -> Usage:
+        if self.facts is None:
+            return Usage()
+        if self._skim is None:
+            return Ledger(self.facts.meta).usage(False, self.facts.tokens)
+        return self._skim.ledger.usage(self._skim.whole, self.facts.tokens)
 
     def _first_sight(self, source: Source, budget: Budget) -> Rollout | None:
         head = source.line_at(0, MAX_HEAD_BYTES)
