@@ -1,7 +1,7 @@
 """What pytest must know of the lab: which tests need which part, and that nothing is left behind.
 
-Tests marked `sshd` or `codex` are skipped where that part cannot be had, and the summary says so loudly. With
-FLEET_REQUIRE_REAL=1 in the environment, as in CI, they fail instead.
+Tests marked `sshd`, `codex`, `claude` ... are skipped where that part cannot be had, and the summary says so
+loudly. With FLEET_REQUIRE_REAL=1 in the environment, as in CI, they fail instead.
 """
 
 import functools
@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import MARK, codex, procs, promtool, sshfleet, systemd, wheels
+from lab import MARK, claude, codex, procs, promtool, sshfleet, systemd, wheels
 
 OBSTACLES: dict[str, Callable[[], str | None]] = {
     "sshd": functools.cache(sshfleet.obstacle),
     "codex": functools.cache(codex.obstacle),
     "old_codex": functools.cache(lambda: codex.obstacle(*codex.OLD_CODEX_VERSIONS)),
+    "claude": functools.cache(claude.obstacle),
     "promtool": functools.cache(promtool.obstacle),
     "systemd": functools.cache(systemd.obstacle),
     "wheels": functools.cache(wheels.obstacle),

@@ -1,4 +1,4 @@
-"""The agent's command line: `fleet-agent snapshot`, `stream`; and `fleet-agent hooks`, which writes."""
+"""The agent's command line: `fleet-agent snapshot`, `stream`; `hooks` and `control`, which change the host."""
 
 import gc
 
@@ -20,6 +20,7 @@ from fleet_agent.tools import PRIVACIES, tools
 
 _STDIN, _STDOUT = 0, 1
 REFUSED = 2  # as for a wrong command line
+_CONTROL = ("control", "control-supervisor")
 SNAPSHOT_GIT_WAIT_S = 1.0  # for all repositories together; what git has not told by then is not known
 
 
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.verb == "hooks":
         return _hooks(arguments)
+    if arguments.verb in _CONTROL:
+        return _control(arguments.verb)
     if arguments.verb == "serve":
         allowed = _served(arguments.privacy)
         if allowed is None:
@@ -93,6 +96,21 @@ def _hooks(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _control(verb: str) -> int:
+    from fleet_agent.control import launch, verbs
+
+    if verb == launch.VERB:
+        return launch.supervise()
+    before_arguments = len(sys.orig_argv) - len(sys.argv) + 1
+    try:
+        verbs.serve([sys.executable, *sys.orig_argv[1:before_arguments]], os.environ)
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 def _write(data: bytes) -> None:
     stream.write_all(_STDOUT, data)
 
@@ -100,7 +118,7 @@ def _write(data: bytes) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fleet-agent",
-        description="Prints the coding-agent sessions of this machine as NDJSON. Only `hooks` writes.",
+        description="Prints the coding-agent sessions of this machine as NDJSON; `hooks` and `control` act.",
         formatter_class=_formatter,
     )
     parser.add_argument("--version", action="version", version=f"fleet-agent {__version__}")
@@ -124,6 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     served.add_argument("--privacy", choices=PRIVACIES, default="meta", help="the most that may leave (meta)")
     verbs.add_parser("probe", formatter_class=_formatter, help="which agent and Python this is, then exit")
+    verbs.add_parser(
+        "control", formatter_class=_formatter, help="start, follow, answer and stop sessions: NDJSON on stdin"
+    )
+    verbs.add_parser("control-supervisor", formatter_class=_formatter)  # what `control` starts beside a run
     hooks = verbs.add_parser(
         "hooks", formatter_class=_formatter, help="let Codex itself tell when it asks somebody (docs/hooks.md)"
     )

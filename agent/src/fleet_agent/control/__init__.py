@@ -2,10 +2,15 @@
 
 wire.py        THE contract: requests, replies, session events
 parse/         what tools print -> session events                        (pure)
-verbs.py       one request -> its replies
-store.py       the directory of runs: what was started, what it printed, how it ended
-supervisor.py  the detached process beside each exec and app-server run
+verbs.py       one request -> its replies: starting, watching, acting, ending; audit.py notes each change
+targets.py     which session is meant: a run of ours, or one that fleet did not start (foreign.py)
+store.py       the directory of runs: what was started, what it printed (rotation.py), how it ended
+launch.py      how a run's supervisor comes to be: a detached process that outlives whoever asked
+supervisor.py  what that process does beside each exec and app-server run; relay.py asks it
+groups.py      all processes of a run, and how to end them and no others
+commands.py    how each tool is started; programs.py: where it is, and which release
 exec.py        `codex exec --json`, `claude -p`: one process to its end
 appserver/     Codex's JSON-RPC server: the host's daemon, or one of our own
-tmux.py        the tool's own TUI in a detached tmux session
+tmux.py        the tool's own TUI in a detached tmux session; tmux_runs.py: the verbs in terms of it
+terminal.py    one pane: what it shows, which keys are pressed; screens.py: what that means   (pure)
 """

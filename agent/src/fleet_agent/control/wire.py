@@ -14,7 +14,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from fleet_agent.wire import At, Count, Pid, Text, Tokens, _Wire
+from fleet_agent.wire import At, Count, Pane, Pid, Text, Tokens, _Wire
 
 MAX_REQUEST_BYTES = 1 << 20
 MAX_PROMPT_CHARS = 1 << 19
@@ -188,7 +188,8 @@ class Resolved(_Wire, frozen=True, tag_field="type", tag="resolved"):
 class Failure(_Wire, frozen=True, tag_field="type", tag="error"):
     """Something went wrong. `retrying`: the tool tries again by itself, so the turn goes on.
 
-    `source`: tool, or stream where a line could not be read (it is in `message`, cut).
+    `source`: tool; warning where the tool only warns and nothing failed; stream where a line could not be read
+    (it is in `message`, cut).
     """
 
     message: Output
@@ -392,6 +393,7 @@ class Run(_Wire, frozen=True, tag_field="type", tag="run"):
     by: Text = ""
     home: Text | None = None
     tool_version: Text | None = None
+    pane: Pane | None = None  # of mode tmux: what a terminal attaches to
 
 
 class Pending(_Wire, frozen=True, tag_field="type", tag="pending"):
