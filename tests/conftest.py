@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from lab.claude import ClaudeHome
 from lab.codex import CodexHome
+from lab.mock_anthropic import MockAnthropic
 from lab.mock_responses import MockResponses
 from lab.sshfleet import SshFleet
 
@@ -25,6 +27,20 @@ def mock_api() -> Iterator[MockResponses]:
 def codex_home(mock_api: MockResponses) -> Iterator[CodexHome]:
     """A CODEX_HOME of its own for the real Codex, with everything that runs in it ended afterwards."""
     with CodexHome(mock_api.url) as home:
+        yield home
+
+
+@pytest.fixture(scope="session")
+def mock_anthropic() -> Iterator[MockAnthropic]:
+    """The mock model API of Claude Code."""
+    with MockAnthropic() as api:
+        yield api
+
+
+@pytest.fixture
+def claude_home(mock_anthropic: MockAnthropic) -> Iterator[ClaudeHome]:
+    """A home of its own for the real Claude Code, with everything that runs in it ended afterwards."""
+    with ClaudeHome(mock_anthropic.url) as home:
         yield home
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from fleet.model import Link
 from fleet.service import Service
+from fleet_agent.control.wire import ApprovalRequested, Message, Pending, Refused, Run, Said
 from fleet_agent.wire import SCHEMA, Hello, RateLimit, Session, Snapshot, Tokens
 
 WAITING = Session(
@@ -19,9 +20,29 @@ WAITING = Session(
 IDLE = Session(tool="codex", id="01a1fbf3-0002-7000-8000-000000000002", state="idle", detail="turn_done")
 ODD = Session(tool='x",host="y', id="odd", state="working", detail="stuck")
 LIMIT = RateLimit("codex", "a", "codex", 300, 95.0, 90.0, 1e9)
+RUN = Run("calm-otter", "codex", "exec", "running", 40.0, id=IDLE.id, out_bytes=1234, by="me@here")
+ASKS = ApprovalRequested("r1", "command", command="make", cwd="/w")
+PENDING = Pending(WAITING.id, "codex", ASKS, since_at=40.0)
+SAID = Said(Message("hello"), 50.0, 1)
+RESOLVED = Refused("already_resolved", "it was approved by you@there", "see fleet approvals")
 # Prints hello and the snapshot in its file, and that again for each line that it reads; ends with its stdin.
+# With `control` it notes what it is asked, and fulfils it.
 SCRIPT = """#!/bin/sh
 echo '{hello}'
+if [ "$1" = control ]; then
+    while read -r line; do
+        printf '%s\\n' "$line" >> '{asked}'
+        case "$line" in
+        *'"verb":"list"'* | *'"verb":"start"'* | *'"verb":"prune"'*) echo '{run}' ;;
+        *'"verb":"approvals"'*) echo '{pending}' ;;
+        *'"verb":"attach"'*) continue ;;
+        *'"verb":"logs"'*) echo '{said}' ;;
+        *'"verb":"decide"'*'"request_id":"old"'*) echo '{refused}' && continue ;;
+        esac
+        echo '{{"type":"done","message":"so it is"}}'
+    done
+    exit 0
+fi
 while cat '{snapshot}'; do read line || exit 0; done
 """
 
@@ -29,7 +50,12 @@ while cat '{snapshot}'; do read line || exit 0; done
 def write_agent(path: Path, *sessions: Session) -> str:
     """A script that is an agent with these sessions; the command for it."""
     hello = msgspec.json.encode(Hello(schema=SCHEMA, now=100.0)).decode()
-    path.write_text(SCRIPT.format(hello=hello, snapshot=write_snapshot(path, *sessions)))
+    told = {
+        name: msgspec.json.encode(reply).decode()
+        for name, reply in (("run", RUN), ("pending", PENDING), ("said", SAID), ("refused", RESOLVED))
+    }
+    snapshot, asked = write_snapshot(path, *sessions), path.with_suffix(".asked")
+    path.write_text(SCRIPT.format(hello=hello, snapshot=snapshot, asked=asked, **told))
     path.chmod(0o755)
     return str(path)
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from fleet.api.control import SCOPE
 from fleet.api.guard import Guard, token
 
-SECRET = "s" * 40
+SECRET, CONTROL_SECRET = "s" * 40, "c" * 40
 
 
 @pytest.fixture
@@ -18,10 +20,12 @@ def client() -> TestClient:
     async def answer(_request: object) -> PlainTextResponse:
         return PlainTextResponse("in")
 
-    inner = Starlette(routes=[Route("/v1/fleet", answer), Route("/healthz", answer)])
-    return TestClient(
-        Guard(inner, SECRET, {"127.0.0.1:7433", "localhost:7433"}), base_url="http://127.0.0.1:7433"
-    )
+    async def may(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(request.scope[SCOPE]))
+
+    inner = Starlette(routes=[Route("/v1/fleet", answer), Route("/healthz", answer), Route("/may", may)])
+    guard = Guard(inner, SECRET, {"127.0.0.1:7433", "localhost:7433"}, CONTROL_SECRET)
+    return TestClient(guard, base_url="http://127.0.0.1:7433")
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -61,13 +65,20 @@ def test_a_page_in_a_browser_cannot_get_in_by_another_name(client: TestClient, h
 def test_on_every_address_only_names_are_refused(host: str, status: int) -> None:
     """Listening on 0.0.0.0, behind a mapped port: any address may call it, a name may not."""
     inner = Starlette(routes=[Route("/v1/fleet", lambda _: PlainTextResponse("in"))])
-    client = TestClient(Guard(inner, SECRET, None))
+    client = TestClient(Guard(inner, SECRET, None, CONTROL_SECRET))
     assert client.get("/v1/fleet", headers={**bearer(SECRET), "Host": host}).status_code == status
 
 
 def test_probes_need_no_token(client: TestClient) -> None:
     """That the daemon lives says nothing about the fleet."""
     assert client.get("/healthz").text == "in"
+
+
+def test_what_acts_has_a_token_of_its_own(client: TestClient) -> None:
+    """Either token reads; only the control token may control (PROMISES 28)."""
+    for secret, may in ((SECRET, "False"), (CONTROL_SECRET, "True")):
+        assert client.get("/v1/fleet", headers=bearer(secret)).text == "in"
+        assert client.get("/may", headers=bearer(secret)).text == may
 
 
 def test_the_token_is_made_once_and_is_private(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_every_route_is_described(tmp_path: Path) -> None:
 schema = schemathesis.openapi.from_dict(openapi.description()).exclude(path=ENDLESS)
 
 
+# schemathesis's own way of making bodies that are wrong
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @schema.parametrize()
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_described(case: schemathesis.Case[Any], base_url: str) -> None:

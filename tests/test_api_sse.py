@@ -23,10 +23,10 @@ def test_from_now_on() -> None:
 
     async def scene() -> None:
         journal = Journal("e1")
-        journal.append([("session", b'{"old":1}')])
+        journal.append(1, [("session", b'{"old":1}')])
         stream = sse.stream(journal, None, lambda: False)
         hello = await take(stream, 1)
-        journal.append([("session", b'{"n":2}'), ("host", b'{"n":3}')])
+        journal.append(2, [("session", b'{"n":2}'), ("host", b'{"n":3}')])
         assert events(hello + await take(stream, 2)) == [
             ("e1-1", "hello", b'{"type":"hello"}'),
             ("e1-2", "session", b'{"n":2}'),
@@ -42,7 +42,7 @@ def test_resume_and_gap() -> None:
     async def scene() -> None:
         journal = Journal("e1", max_events=2)
         for n in range(1, 5):
-            journal.append([("session", b"%d" % n)])
+            journal.append(1, [("session", b"%d" % n)])
         assert events(await take(sse.stream(journal, "e1-3", lambda: False), 2))[1] == ("e1-4", "session", b"4")
         gap, third, fourth = events(await take(sse.stream(journal, "e1-1", lambda: False), 3))
         assert (gap.type, gap.id) == ("gap", "e1-2")
@@ -63,7 +63,7 @@ def test_a_reader_that_is_too_slow_is_told() -> None:
         stream = sse.stream(journal, None, lambda: False)
         await take(stream, 1)
         for n in range(1, 6):
-            journal.append([("session", b"%d" % n)])
+            journal.append(1, [("session", b"%d" % n)])
         gap, *rest = events(await take(stream, 3))
         assert (gap.type, gap.id) == ("gap", "e1-3")
         assert [e.id for e in rest] == ["e1-4", "e1-5"]

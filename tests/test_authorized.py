@@ -9,6 +9,7 @@ import pytest
 
 from fleet import authorized
 from fleet.errors import UsageError
+from fleet.launch import KEPT_AGENT
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl observer"
 OTHER = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7 me@laptop"
@@ -18,7 +19,7 @@ SHELLS = [shell for shell in ("sh", "dash", "bash", "zsh", "fish", "tcsh") if sh
 
 def test_the_line() -> None:
     """One forced command, and `restrict`, which is every restriction that sshd knows."""
-    assert authorized.line(KEY + "\n", authorized.DEFAULT_AGENT, "meta") == LINE
+    assert authorized.line(KEY + "\n", KEPT_AGENT, "meta") == LINE
 
 
 @pytest.mark.parametrize(

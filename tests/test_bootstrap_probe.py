@@ -36,6 +36,17 @@ def target_of(*lines: str) -> probe.Target:
     return probe.target(report)
 
 
+def test_common_kinds_are_named_as_their_hosts_are() -> None:
+    """What is fetched beforehand for a kind runs on every host of it: its tags are among those of the host."""
+    kinds = {kind.name: kind for kind in probe.common()}
+    assert len(kinds) == 30
+    for line in (DEBIAN_12, RHEL_9_NEWER, ALPINE, ALPINE_NEWER, UBUNTU_20):
+        host = target_of(line)
+        assert set(kinds[host.name].platforms) <= set(host.platforms)
+        assert kinds[host.name].abi == host.abi
+    assert kinds[target_of(MACOS).name].platforms == ("macosx_11_0_arm64",)  # pip adds the older ones
+
+
 @pytest.mark.parametrize(
     ("lines", "name", "command", "best", "worst"),
     [

@@ -16,20 +16,11 @@ import pytest
 from fleet.bootstrap import bundle, outcome
 from fleet.errors import HostFailure
 from lab import wheels as lab_wheels
+from lab.pythons import python_of
 
 pytestmark = pytest.mark.wheels
 OTHERS = [(3, minor) for minor in range(10, 15)]
 RELEASE = "a" * 32
-
-
-def python_of(version: tuple[int, int]) -> str | None:
-    """A Python of that version on this machine. A shim of pyenv may be there for one that does not run."""
-    name = f"python{version[0]}.{version[1]}"
-    known = [shutil.which(name), *map(str, Path("~/.pyenv/versions").expanduser().glob(f"*/bin/{name}"))]
-    for path in filter(None, known):
-        if subprocess.run([path, "-c", ""], capture_output=True).returncode == 0:
-            return path
-    return None
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import re
 import shutil
 import stat
@@ -83,7 +84,7 @@ def test_a_wheel_that_was_changed_is_not_sent(tmp_path: Path, brought: Path, off
 
 
 def test_without_internet_and_wheels_it_says_what_to_run(tmp_path: Path, offline: None) -> None:
-    """What is missing, the exact pip command for a machine that has internet, and where to put the files."""
+    """What is missing, the exact command for a machine that has internet, and where to put the files."""
     with pytest.raises(HostFailure) as caught:
         collect(tmp_path / "cache", tmp_path / "wheels")
     error = caught.value.error
@@ -91,21 +92,50 @@ def test_without_internet_and_wheels_it_says_what_to_run(tmp_path: Path, offline
     assert lab_wheels.target(HERE).name in error.message
     for pin in wheels.pins(HERE):
         assert pin.requirement in error.message
-        assert pin.requirement in error.hint
-    assert "pip download --only-binary :all: --no-deps" in error.hint
+    assert f"fleet hosts wheels ./wheels --for {lab_wheels.target(HERE).name}`" in error.hint
     assert str(tmp_path / "wheels") in error.hint
 
 
-def test_the_command_that_it_names_does_the_job(tmp_path: Path, brought: Path, offline: None) -> None:
-    """Run elsewhere (with an index: here, a directory), it fetches what is missing here."""
+@pytest.mark.parametrize("is_common", [True, False])
+def test_the_command_that_it_names_does_the_job(
+    tmp_path: Path, brought: Path, offline: None, monkeypatch: pytest.MonkeyPatch, is_common: bool
+) -> None:
+    """Run elsewhere (with an index: here, a directory), it fetches what is missing here; or pip itself does."""
+    if not is_common:
+        monkeypatch.setattr(wheels, "common", list)
     with pytest.raises(HostFailure) as caught:
         collect(tmp_path / "cache")
     _, named, rest = caught.value.error.hint.split("`")
+    assert named.startswith("fleet hosts wheels " if is_common else "pip download ")
     (tmp_path / "elsewhere").mkdir()
-    argv = [sys.executable, "-m", *named.split(), "-q", "--find-links", str(brought)]
-    subprocess.run(argv, cwd=tmp_path / "elsewhere", check=True)
-    assert "put those files into /nonexistent here" in rest
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(brought),
+    }
+    subprocess.run([sys.executable, "-m", *named.split()], cwd=tmp_path / "elsewhere", env=env, check=True)
+    assert "put the files of ./wheels into /nonexistent here" in rest
     assert len(collect(tmp_path / "cache", tmp_path / "elsewhere/wheels")) == 3
+
+
+def test_a_directory_is_filled_for_machines_without_internet(
+    tmp_path: Path, brought: Path, offline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`fleet hosts wheels`: each kind of host that is asked for, by its name; what cannot be had is said."""
+    filled, here = tmp_path / "filled", lab_wheels.target(HERE).name
+    monkeypatch.setenv("PIP_FIND_LINKS", str(brought))  # the index of the machine that has internet
+    command = [sys.executable, "-m", "fleet", "hosts", "wheels", str(filled), "--for", here]
+    for kinds, status in (([], 0), (["--for", "arm64-cp310-macos"], 4), (["--for", "pdp11-cp310-gnu"], 2)):
+        done = subprocess.run([*command, *kinds], capture_output=True, text=True, timeout=120)
+        assert done.returncode == status, done.stdout + done.stderr
+        assert (f"{here}: ok" in done.stdout) is (status != 2)
+        assert ("arm64-cp310-macos: " in done.stdout) is (status == 4)
+        assert len(list(filled.glob("*.whl"))) == 3
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    assert len(collect(tmp_path / "cache", filled)) == 3
+    command[-3] = "/dev/null/wheels"
+    assert "name another directory" in subprocess.run(command, capture_output=True, text=True).stderr
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import msgspec
 
 from fleet.changes import HostChanged, SessionChanged, SessionGone, changes, may_rename, second_names
 from fleet.errors import ErrorKind, HostError, Phase
-from fleet.model import Fleet, HostFailed, HostRead, HostSlow, Reading, apply, choose, empty
+from fleet.model import Fleet, HostFailed, HostRead, HostSlow, HostState, Reading, apply, choose, empty
 from fleet_agent.wire import Child, Hello, Session, Snapshot
 
 ERROR = HostError(ErrorKind.TIMEOUT, Phase.CONNECT, "no answer", "look")
@@ -18,6 +18,13 @@ def read(fleet: Fleet, *sessions: Session, host: str = "a", machine: str = "") -
     return apply(fleet, HostRead(host, reading))
 
 
+def bare(state: HostState) -> HostState:
+    """A host's state as a change of a session keeps it: without any session."""
+    assert state.reading is not None
+    snapshot = Snapshot(state.reading.snapshot.seq, state.reading.snapshot.now)
+    return msgspec.structs.replace(state, reading=msgspec.structs.replace(state.reading, snapshot=snapshot))
+
+
 def different(before: Fleet, after: Fleet, *names: str) -> list[object]:
     return list(changes(before, after, names or ("a",)))
 
@@ -28,8 +35,8 @@ def test_a_host_that_is_read_for_the_first_time() -> None:
     state = after.hosts["a"]
     assert different(empty(["a"]), after) == [
         HostChanged("a", state),
-        SessionChanged(state, ONE, is_new=True),
-        SessionChanged(state, TWO, is_new=True),
+        SessionChanged(bare(state), ONE, is_new=True),
+        SessionChanged(bare(state), TWO, is_new=True),
     ]
 
 
@@ -61,7 +68,7 @@ def test_a_session_changes_and_another_goes() -> None:
     idle = msgspec.structs.replace(ONE, state="idle", detail="turn_done")
     after = read(before, idle)
     assert different(before, after) == [
-        SessionChanged(after.hosts["a"], idle, is_new=False),
+        SessionChanged(bare(after.hosts["a"]), idle, is_new=False),
         SessionGone("a", TWO),
     ]
 
@@ -105,10 +112,10 @@ def test_a_machine_with_two_names_is_told_of_once() -> None:
     both = read(one, ONE, host="a", machine="m")
     assert may_rename(one, both, {"a"})
     assert second_names(both) == {"b"}
-    assert different(one, both, "a")[1:] == [SessionChanged(both.hosts["a"], ONE, is_new=True)]
+    assert different(one, both, "a")[1:] == [SessionChanged(bare(both.hosts["a"]), ONE, is_new=True)]
     moved = list(changes(one, both, {"a"}, frozenset(), frozenset({"b"})))
     assert SessionGone("b", ONE) in moved
-    assert SessionChanged(both.hosts["a"], ONE, is_new=True) in moved
+    assert SessionChanged(bare(both.hosts["a"]), ONE, is_new=True) in moved
     later = read(both, msgspec.structs.replace(ONE, state="idle"), host="b", machine="m")
     assert not may_rename(both, later, {"b"})
     assert list(changes(both, later, {"b"}, frozenset({"b"}), frozenset({"b"}))) == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -142,7 +143,9 @@ def test_show_says_where_each_setting_comes_from(home: Home) -> None:
 
 def test_import_takes_aliases_and_nothing_else(home: Home) -> None:
     """Included files are followed; patterns and what is there already are passed over."""
-    home.ssh_config("Host gpu01 gpu02 *.x !y\n  Port 3\nInclude more/*\nMatch host foo\nhost=web\nHost gpu01\n")
+    home.ssh_config(
+        "Host gpu01 gpu02 *.x !y # of ours\n  Port 3\nInclude more/*\nMatch host foo\nhost=web\nHost gpu01\n"
+    )
     home.ssh_config('Host "with space" db? db2\n', "more/a")
     tried = home.hosts("import", "--all", "--dry-run")
     assert tried.stdout.splitlines()[1:] == ["gpu01", "gpu02", "db2", "web"]
@@ -166,3 +169,23 @@ def test_import_from_another_file_remembers_which(home: Home) -> None:
     assert home.hosts("import", "a", "--from", str(other)).returncode == 0
     assert home.config.read_text() == f'[hosts.a]\nssh_config = "{other}"\n'
     assert "cannot be read" in home.hosts("import", "--all", "--from", "/nope").stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "chosen"), [("gpu*, web", 0, "gpu01, gpu02, web"), ("cpu*", 2, "")]
+)
+def test_import_asks_which_on_a_terminal(home: Home, answer: str, status: int, chosen: str) -> None:
+    """All that are new are listed; names and patterns choose, and one that names nothing changes nothing."""
+    home.ssh_config("Host gpu01 gpu02 web db\n  Port 3\n")
+    command = [sys.executable, "-m", "fleet", "hosts", "import"]
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        asked = subprocess.run(command, env=home.env, stdin=theirs, capture_output=True, text=True, timeout=60)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert asked.returncode == status, asked.stderr
+    assert asked.stdout.startswith("gpu01\ngpu02\nweb\ndb\n")
+    assert home.config.exists() is bool(chosen)
+    assert asked.stdout.strip().endswith(f": {chosen}".strip())

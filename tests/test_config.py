@@ -59,6 +59,19 @@ def test_a_host_takes_its_own_value_then_the_default(tmp_path: Path) -> None:
     assert b.ssh_config is None
 
 
+def test_only_this_machine_may_be_controlled_unless_a_host_says_so() -> None:
+    """`control` is false for every host but local; a default or an entry of the file decides (PROMISES 28)."""
+
+    def controlled(tables: dict[str, Any]) -> list[str]:
+        return [name for name, spec in config.parse(tables, None).hosts.items() if spec.control]
+
+    hosts: dict[str, Any] = {"a": {}, "b": {"control": True}}
+    assert controlled({"hosts": hosts}) == ["local", "b"]
+    assert controlled({"hosts": hosts, "defaults": {"control": False}}) == ["b"]
+    assert controlled({"hosts": hosts, "defaults": {"control": True}}) == ["local", "a", "b"]
+    assert controlled({"hosts": {**hosts, "local": {"control": False}}}) == ["b"]
+
+
 def test_jump_hosts_are_found_in_the_file_or_parsed() -> None:
     """A jump names a host of the file, or is [user@]host[:port]; a list is travelled in its order."""
     hosts = config.parse(
@@ -82,6 +95,7 @@ def test_jump_hosts_are_found_in_the_file_or_parsed() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"hosts": {"a": {"control": "yes"}}}, "[hosts.a] control = 'yes': must be true or false"),
     ({"host": {}}, "the file has an unknown key 'host'; did you mean 'hosts'?"),
     ({"hosts": {"a": {"prot": 1}}}, "[hosts.a] has an unknown key 'prot'; did you mean 'port'?"),
     ({"hosts": {"a": {"port": "22"}}}, "[hosts.a] port = '22': must be a number from 1 to 65535"),

@@ -13,8 +13,8 @@ def test_the_words_of_the_contract_do_not_change() -> None:
         "config", "dns", "connect", "auth", "install", "hello", "snapshot", "idle",
     ]  # fmt: skip
     assert {c.name: int(c) for c in ExitCode} == {
-        "OK": 0, "INTERNAL": 1, "USAGE": 2, "SOME_HOSTS_FAILED": 4, "ALL_HOSTS_FAILED": 5, "DAEMON": 6,
-        "INTERRUPTED": 130,
+        "OK": 0, "INTERNAL": 1, "USAGE": 2, "REFUSED": 3, "SOME_HOSTS_FAILED": 4, "ALL_HOSTS_FAILED": 5,
+        "DAEMON": 6, "INTERRUPTED": 130,
     }  # fmt: skip
 
 

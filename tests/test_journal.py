@@ -1,25 +1,26 @@
 """fleet.journal: numbers without holes, and gaps that are said."""
 
 import asyncio
+from collections.abc import Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.journal import Journal
+from fleet.journal import MAX_UNWORDED, Journal
 
 
 def filled(count: int, **bounds: int) -> Journal:
     journal = Journal("e1", **bounds)
     for n in range(count):
-        journal.append([("session", b"%d" % n)])
+        journal.append(1, [("session", b"%d" % n)])
     return journal
 
 
 def test_numbers_have_no_holes() -> None:
     """Each event once, in order, whatever was appended together."""
     journal = Journal("e1")
-    journal.append([("host", b"a"), ("session", b"b")])
-    journal.append([("gone", b"c")])
+    journal.append(2, [("host", b"a"), ("session", b"b")])
+    journal.append(1, [("gone", b"c")])
     assert [(e.seq, e.type, e.body) for e in journal.after(0)] == [
         (1, "host", b"a"),
         (2, "session", b"b"),
@@ -34,8 +35,28 @@ def test_it_is_bounded_by_number_and_by_size() -> None:
     assert [e.seq for e in filled(10, max_events=3).after(0)] == [8, 9, 10]
     big = Journal("e1", max_bytes=100)
     for _ in range(5):
-        big.append([("session", b"x" * 40)])
+        big.append(1, [("session", b"x" * 40)])
     assert [e.seq for e in big.after(0)] == [4, 5]
+
+
+def test_bodies_are_worded_when_somebody_asks_or_many_wait() -> None:
+    """A fleet that nobody watches costs little; what waits to be worded is bounded, and nothing is lost."""
+    worded: list[int] = []
+
+    def bodies(n: int) -> Iterator[tuple[str, bytes]]:
+        worded.append(n)
+        yield "session", b"%d" % n
+
+    journal = Journal("e1")
+    for n in range(1, MAX_UNWORDED + 1):
+        journal.append(1, bodies(n))
+    assert (journal.seq, worded) == (MAX_UNWORDED, [])
+    assert [e.body for e in journal.after(MAX_UNWORDED - 1)] == [b"%d" % MAX_UNWORDED]
+    assert worded == list(range(1, MAX_UNWORDED + 1))
+    taken = iter([("session", b"x")] * (MAX_UNWORDED + 1))
+    journal.append(MAX_UNWORDED + 1, taken)
+    assert next(taken, None) is None
+    assert [e.seq for e in journal.after(0)] == list(range(1, 2 * MAX_UNWORDED + 2))
 
 
 def test_who_was_away_goes_on_where_it_was() -> None:
@@ -75,7 +96,7 @@ def test_waiting_ends_with_the_next_event_and_with_wake() -> None:
         waiting = asyncio.create_task(journal.wait(1))
         await asyncio.sleep(0)
         assert not waiting.done()
-        journal.append([("session", b"")])
+        journal.append(1, [("session", b"")])
         await asyncio.wait_for(waiting, 5)
         waiting = asyncio.create_task(journal.wait(2))
         await asyncio.sleep(0)

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from fleet import checks
 from fleet.config import HostSpec
-from fleet.launch import local_command, remote_command, remove_command, snapshot_arguments, stream_arguments
+from fleet.launch import (
+    KEPT_LAUNCHER,
+    keep_command,
+    local_command,
+    probe_command,
+    remote_command,
+    remove_command,
+    snapshot_arguments,
+    stream_arguments,
+)
 
 SPEC = HostSpec("h")
 SHELLS = [s for s in ("sh", "bash", "dash", "zsh", "fish", "csh", "tcsh", "ksh") if shutil.which(s)]
@@ -122,3 +132,57 @@ def test_what_was_shipped_is_removed_and_nothing_else(shell: str, tmp_path: Path
     (home / ".cache/fleet/wheels").mkdir()
     assert run(shell, remove_command(), home).returncode == 0
     assert [p.name for p in (home / ".cache/fleet").iterdir()] == ["wheels"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_probe_sees_both_agents(shell: str, tmp_path: Path) -> None:
+    """The installed one and the shipped one, which is run first; of others, and of none, it says nothing."""
+    home = tmp_path / "a home"
+    machine = os.uname().machine
+    shipped(home, f"other-{machine}-cp311-gnu")
+    probed = checks.probed(run(shell, probe_command("ours"), home).stdout.encode())
+    assert probed is not None
+    assert (probed.agent, probed.shipped, probed.running) == ("", "", "")
+    agent(home / ".local/bin/fleet-agent", "installed")
+    ours = shipped(home, f"ours-{machine}-cp311-gnu")
+    probed = checks.probed(run(shell, probe_command("ours"), home).stdout.encode())
+    assert probed is not None
+    assert probed.agent == f"{home}/.local/bin/fleet-agent installed --version"
+    assert probed.shipped == f"shipped -ISB {ours} --version"
+    assert probed.running == f"{probed.shipped} (shipped)"
+    probed = checks.probed(run(shell, probe_command(), home).stdout.encode())
+    assert probed is not None
+    assert probed.running == probed.agent
+
+
+def keep(shell: str, home: Path) -> subprocess.CompletedProcess[bytes]:
+    env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "k": "/etc"}
+    command = [shell, "-c", keep_command("ours")]
+    return subprocess.run(command, env=env, input=KEPT_LAUNCHER, capture_output=True, timeout=10)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shipped_agent_can_be_kept(shell: str, tmp_path: Path) -> None:
+    """It is copied whole and found as an installed one when the shipped one is gone; it can be taken away."""
+    home = tmp_path / "a home"
+    home.mkdir()
+    gone = keep(shell, home)
+    assert (gone.returncode, gone.stderr) == (3, b"the shipped agent is gone\n")
+    assert not list(home.iterdir())
+    ours = shipped(home, f"ours-{os.uname().machine}-cp311-gnu")
+    for _ in range(2):
+        assert keep(shell, home).returncode == 0
+    shutil.rmtree(ours)
+    done = run(shell, remote_command(SPEC, snapshot_arguments(SPEC), "ours"), home)
+    kept = home / ".local/share/fleet-agent"
+    assert done.stdout == f"shipped -ISB {kept} snapshot --privacy meta\n"
+    assert sorted(p.name for p in (home / ".local").glob("*/*")) == ["fleet-agent", "fleet-agent"]
+    assert run(shell, remove_command(), home).returncode == 0
+    assert not list((home / ".local").glob("*/*"))
+
+
+def test_an_agent_that_was_installed_otherwise_is_not_removed(tmp_path: Path) -> None:
+    """pipx puts its own into the same place."""
+    agent(tmp_path / ".local/bin/fleet-agent", "installed")
+    assert run("sh", remove_command(), tmp_path).returncode == 0
+    assert (tmp_path / ".local/bin/fleet-agent").exists()

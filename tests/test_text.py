@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.text import REPLACEMENT, clean, clean_bytes
+from fleet.text import FORBIDDEN, REPLACEMENT, clean, clean_bytes, clean_text
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,19 @@ def test_the_length_is_bounded(text: str, most: int) -> None:
 def test_bytes_of_any_encoding_become_one_safe_line() -> None:
     """A tail of stderr is shown on one line, whatever bytes it holds."""
     assert clean_bytes(b"Trace\n  back \xff\x1b[2J\n") == f"Trace back {REPLACEMENT}{REPLACEMENT}[2J"
+
+
+@given(st.text(max_size=300))
+def test_in_a_text_of_several_lines_only_line_ends_and_tabs_stay(text: str) -> None:
+    """What `clean` takes out, this takes out too, but for those two (PROMISES 4)."""
+    made = clean_text(text)
+    assert not FORBIDDEN.search(made.replace("\n", "").replace("\t", ""))
+    assert [clean(line) for line in text.replace("\r\n", "\n").split("\n")] == [
+        clean(line) for line in made.split("\n")
+    ]
+
+
+def test_a_text_has_a_bound() -> None:
+    """As a line has."""
+    assert clean_text("abcdef", 4) == "abc…"
+    assert clean_text("a\r\nb\rc") == "a\nb�c"

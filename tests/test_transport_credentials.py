@@ -6,7 +6,7 @@ import asyncssh
 import pytest
 
 from fleet.errors import ErrorKind, HostFailure
-from fleet.transport.credentials import Credentials, KnownHosts, agent_socket, public_keys
+from fleet.transport.credentials import Credentials, KnownHosts, agent_socket, left_to_agent, public_keys
 
 
 def public(key: asyncssh.SSHKey) -> str:
@@ -83,19 +83,57 @@ def test_default_keys_may_be_missing_named_ones_may_not(tmp_path: Path) -> None:
     assert missing in caught.value.error.message
 
 
-def test_a_file_that_is_no_key_says_how_to_look(tmp_path: Path) -> None:
+def test_a_file_that_is_no_key_says_how_to_look(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> None:
     """The message names the file, the hint a command."""
     path = tmp_path / "id"
     path.write_text("hello\n")
+    keys[0].write_public_key(f"{path}.pub")
     with pytest.raises(HostFailure) as caught:
         Credentials().keys([str(path)], must_exist=True, has_agent=True)
     assert "ssh-keygen -l -f" in caught.value.error.hint
+
+
+def test_a_public_key_is_left_to_ssh_agent(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> None:
+    """`identity = "id.pub"`: the agent has the rest, or the error says so."""
+    path = tmp_path / "id.pub"
+    keys[0].write_public_key(path)
+    assert Credentials().keys([str(path)], must_exist=True, has_agent=True) == []
+    assert left_to_agent([], [str(path)], []) == [keys[0].public_data]
+    with pytest.raises(HostFailure) as caught:
+        Credentials().keys([str(path)], must_exist=True, has_agent=False)
+    assert f"ssh-add {tmp_path}/id`" in caught.value.error.hint
+
+
+def test_what_was_loaded_is_not_asked_of_ssh_agent(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> None:
+    """Only the identities that gave no key are."""
+    for number, key in enumerate(keys[:2]):
+        key.write_public_key(tmp_path / f"{number}.pub")
+    keys[0].write_private_key(tmp_path / "0")
+    loaded = Credentials().keys([str(tmp_path / "0")], must_exist=True, has_agent=True)
+    assert left_to_agent(loaded, [str(tmp_path / "0")], []) == []
+    assert left_to_agent(loaded, [str(tmp_path / n) for n in "01"], []) == [keys[1].public_data]
 
 
 def test_public_keys_are_those_beside_the_identities(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> None:
     """They say which keys of an ssh-agent may be offered."""
     keys[0].write_public_key(tmp_path / "id.pub")
     assert public_keys([str(tmp_path / "id"), str(tmp_path / "none")]) == [keys[0].public_data]
+
+
+def test_a_certificate_goes_with_its_key(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> None:
+    """Of the named ones those that are for the key come first; one that is not there is passed over."""
+    for number, key in enumerate(keys[:2]):
+        certificate = keys[2].generate_user_certificate(key, "me", principals=["me"])
+        certificate.write_certificate(tmp_path / f"{number}-anywhere")
+        key.write_private_key(tmp_path / str(number))
+    named = [str(tmp_path / name) for name in ("none", "1-anywhere", "0-anywhere")]
+    credentials, identity = Credentials(), [str(tmp_path / "0")]
+    assert [k.has_cert for k in credentials.keys(identity, must_exist=True, has_agent=False)] == [False]
+    pairs = credentials.keys(identity, named, must_exist=True, has_agent=False)
+    assert [pair.has_cert for pair in pairs] == [True, False]
+    assert pairs[0].public_data in public_keys([], named)
+    (tmp_path / "0-anywhere").unlink()
+    assert len(credentials.keys(identity, named, must_exist=True, has_agent=False)) == 1
 
 
 def test_which_ssh_agent_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

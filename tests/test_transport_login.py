@@ -1,6 +1,9 @@
 """fleet.transport.login: hosts.toml over ssh_config over ssh's defaults."""
 
 import getpass
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +92,33 @@ def test_a_proxy_command_is_refused_with_what_to_do() -> None:
     assert caught.value.error.kind is ErrorKind.CONFIG
     assert "`jump`" in caught.value.error.hint
     assert login(HostSpec("x", jump=HostSpec("b")), {"proxycommand": ("nc %h %p",)}).jump is not None
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed")
+@pytest.mark.parametrize("alias", ["", "  HostKeyAlias nine\n"])
+@pytest.mark.parametrize(
+    "text", ["%%", "%d", "%h", "%i", "%k", "%L", "%l", "%n", "%p", "%r", "%u", "${JOB}", "$J"]
+)
+def test_tokens_mean_what_they_mean_to_ssh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, alias: str
+) -> None:
+    """`ssh -G` expands those of UserKnownHostsFile, and leaves the same in IdentityFile to us."""
+    monkeypatch.setenv("JOB", "%h")  # what a variable holds is not looked into again
+    path = tmp_path / "config"
+    files = "".join(
+        f"  {key} /x/{text}/y\n" for key in ("UserKnownHostsFile", "IdentityFile", "CertificateFile")
+    )
+    path.write_text(f"Host gpu\n  HostName gpu.example.org\n  Port 2200\n  User me\n{alias}{files}")
+    said = subprocess.run(["ssh", "-G", "-F", path, "gpu"], capture_output=True, text=True, check=True)
+    to = login(HostSpec("gpu"), parse(said.stdout))
+    assert to.identities == to.certificates == (to.known_hosts[0],)
+
+
+@pytest.mark.parametrize("text", ["~/.ssh/%C", "~/.ssh/id%", "${NOT_SET}/id", "${JOB"])
+def test_a_token_that_is_none_names_itself(text: str) -> None:
+    """As with ssh, no other file is read in its place."""
+    with pytest.raises(HostFailure) as caught:
+        login(HostSpec("gpu"), {"identityfile": (text,)})
+    assert caught.value.error.kind is ErrorKind.CONFIG
+    assert text in caught.value.error.message
+    assert login(HostSpec("gpu", identity=("/k",)), {"identityfile": (text,)}).identities == ("/k",)

@@ -1,6 +1,7 @@
 """The hosts that an ssh_config names (ssh_config(5), Host and Include). `ssh -G` knows what it says of each."""
 
 import glob
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +30,10 @@ def _aliases(path: Path, base: Path, depth: int) -> Iterator[str]:
         match = _LINE.fullmatch(line)
         if match is None:
             continue
-        words = [quoted or plain for quoted, plain in _WORD.findall(match["rest"])]
+        before_comment = itertools.takewhile(lambda word: word[1][:1] != "#", _WORD.findall(match["rest"]))
+        words = [quoted or plain for quoted, plain in before_comment]
         if match["keyword"].lower() == "host":
-            yield from (word for word in words if not any(sign in word for sign in "*?!#"))
+            yield from (word for word in words if not any(sign in word for sign in "*?!"))
             continue
         for word in words:
             for found in sorted(glob.glob(str(base / Path(word).expanduser()))):  # noqa: PTH207 - `~` and absolute

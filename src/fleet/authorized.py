@@ -8,9 +8,9 @@ import re
 from typing import NamedTuple
 
 from fleet.errors import UsageError
+from fleet.launch import KEPT_AGENT
 
 DEFAULT_FILE = ".ssh/authorized_keys"  # from the user's home directory
-DEFAULT_AGENT = "~/.local/bin/fleet-agent"
 BACKUP_SUFFIX = ".fleet-backup"
 _PATH = re.compile(r"[\w.~/+-]*/[\w.+-]+", re.ASCII)
 _AGENT = re.compile(r"[\w.~/+ -]+", re.ASCII)
@@ -46,7 +46,7 @@ def line(public_key: str, agent: str, privacy: str) -> str:
     if found is None:
         raise UsageError("that is no OpenSSH public key; name the .pub file of the observer's key with --key")
     if _AGENT.fullmatch(agent) is None:
-        raise UsageError(f"agent {agent!r}: a forced command takes a plain path, like {DEFAULT_AGENT}")
+        raise UsageError(f"agent {agent!r}: a forced command takes a plain path, like {KEPT_AGENT}")
     return f'command="{agent} serve --privacy {privacy}",restrict {found[0]}'
 
 

@@ -7,9 +7,10 @@ them reads them at that time.
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from fleet.model import Fleet, HostState, Link
-from fleet_agent.wire import Session
+from fleet_agent.wire import Hello, Session, Snapshot
 
 VOLATILE = ("cpu_percent", "rss_bytes", "transcript_bytes", "grown_bytes", "children", "child_count")
 _LASTING = tuple(name for name in Session.__struct_fields__ if name not in VOLATILE)
@@ -26,7 +27,7 @@ class HostChanged(msgspec.Struct, frozen=True):
 
 
 class SessionChanged(msgspec.Struct, frozen=True):
-    """A session is new, or something about it is. `host` is the state it was read with."""
+    """A session is new, or something about it is. `host` is the state it was read with, less all sessions."""
 
     host: HostState
     session: Session
@@ -80,7 +81,17 @@ def second_names(fleet: Fleet) -> Names:
 
 def may_rename(before: Fleet, after: Fleet, names: Iterable[str]) -> bool:
     """Whether `second_names` may be others: a host is another machine, or stale, or is so no longer."""
-    return any(_identity(before.hosts.get(name)) != _identity(after.hosts.get(name)) for name in names)
+    return any(_may_rename(before.hosts.get(name), after.hosts.get(name)) for name in names)
+
+
+def _may_rename(old: HostState | None, new: HostState | None) -> bool:
+    if old and new and old.link is new.link and _hello(old) is _hello(new):
+        return False  # the usual case: one more reading of a stream
+    return _identity(old) != _identity(new)
+
+
+def _hello(state: HostState) -> Hello | None:
+    return state.reading.hello if state.reading else None
 
 
 def _identity(state: HostState | None) -> object:
@@ -98,11 +109,11 @@ def _of_sessions(name: str, old: HostState | None, new: HostState | None) -> Ite
     if was is now:
         return
     earlier, later = _by_key(_without(was, now)), _by_key(_without(now, was))
-    if new is not None:
-        for key, session in later.items():
-            known = earlier.get(key)
-            if known is None or _is_other(known, session):
-                yield SessionChanged(new, session, known is None)
+    others = [(s, key in earlier) for key, s in later.items() if _is_other(earlier.get(key), s)]
+    if new is not None and others:
+        host = _without_sessions(new)
+        for session, is_known in others:
+            yield SessionChanged(host, session, not is_known)
     for key in earlier.keys() - later.keys():
         yield SessionGone(name, earlier[key])
 
@@ -113,6 +124,13 @@ def _without(sessions: tuple[Session, ...], others: tuple[Session, ...]) -> Iter
     return [session for session in sessions if id(session) not in same]
 
 
+def _without_sessions(state: HostState) -> HostState:
+    """A change may be kept for a while, and must not keep everything else that the host said with it."""
+    assert state.reading is not None
+    bare = Snapshot(state.reading.snapshot.seq, state.reading.snapshot.now)
+    return replace(state, reading=replace(state.reading, snapshot=bare))
+
+
 def _sessions(state: HostState | None) -> tuple[Session, ...]:
     return state.reading.snapshot.sessions if state and state.reading else ()
 
@@ -121,7 +139,7 @@ def _by_key(sessions: Iterable[Session]) -> Mapping[Key, Session]:
     return {(session.tool, session.id): session for session in sessions}
 
 
-def _is_other(known: Session, session: Session) -> bool:
-    if known == session:
-        return False
+def _is_other(known: Session | None, session: Session) -> bool:
+    if known is None or known == session:
+        return known is None
     return any(getattr(known, name) != getattr(session, name) for name in _LASTING)

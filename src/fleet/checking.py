@@ -1,6 +1,7 @@
 """Checks hosts, all at once: the reading that `fleet status` makes, and what a probe says beside it."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -8,12 +9,9 @@ from fleet.checks import Check, Probe, failed, passed, probed
 from fleet.collector import first_reading, host_error
 from fleet.config import HostSpec
 from fleet.errors import HostFailure
-from fleet.launch import probe_command, snapshot_arguments
+from fleet.launch import snapshot_arguments
 from fleet.transport import Transport
 from fleet.transport.deadlines import Deadlines
-
-_PROBE_BYTES = 16 << 10
-_PROBE_S = 3.0
 
 
 async def check_fleet(specs: Sequence[HostSpec], timeout_s: float | None = None) -> list[Check]:
@@ -46,11 +44,8 @@ class _Checking:
 
     async def _remote(self) -> Check:
         async with self._transport.remote(self._spec, self._deadlines) as remote:
-            try:
-                ran = await remote.run(probe_command(), limit_bytes=_PROBE_BYTES, limit_s=_PROBE_S)
-                self._probe = probed(ran.out)
-            except HostFailure:
-                pass  # the agent, over the same connection, will say it better
+            with contextlib.suppress(HostFailure):  # the agent, over the same connection, will say it better
+                self._probe = probed((await remote.probe()).out)
             async with remote.agent(snapshot_arguments(self._spec)) as channel:
                 reading = await first_reading(channel, self._deadlines, self._started_s)
         return passed(self._spec.name, reading, self._probe)

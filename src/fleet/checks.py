@@ -24,6 +24,7 @@ from collections.abc import Iterator
 import msgspec
 
 from fleet.errors import ErrorKind, HostError, Phase
+from fleet.launch import OLDEST_PYTHON
 from fleet.model import Reading
 from fleet.text import clean_bytes
 from fleet_agent.wire import TOOLS, known
@@ -42,7 +43,6 @@ STEPS = (
     "tools",
     "clock",
 )
-OLDEST_PYTHON = (3, 10)
 CLOCK_OFF_S = 2.0  # less is the time that a reading takes
 _LOGGED_IN = STEPS.index("python")
 _BY_KIND = {
@@ -61,7 +61,7 @@ _BY_PHASE = {
     Phase.IDLE: "snapshot",
 }
 _MAX_PROBE_CHARS = 200  # of one value
-_PROBED = re.compile(rb"(python|agent|probed)=([^\r\n]*)")
+_PROBED = re.compile(rb"(python|agent|shipped|probed)=([^\r\n]*)")
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.\w{1,20})?$")
 
 
@@ -101,10 +101,19 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What the probe said: path and version of each, "" where there is none."""
+    """What the probe said: path and version of each, "" where there is none.
+
+    `agent` is an installed one; `shipped`, a version only, the one that fleet has put there and prefers.
+    """
 
     python: str = ""
     agent: str = ""
+    shipped: str = ""
+
+    @property
+    def running(self) -> str:
+        """The agent that a reading starts, in words."""
+        return f"{self.shipped} (shipped)" if self.shipped else self.agent
 
     @property
     def python_version(self) -> tuple[int, int] | None:
@@ -122,8 +131,8 @@ def probed(output: bytes) -> Probe | None:
     values = {match[1]: match[2] for line in output.split(b"\n") if (match := _PROBED.fullmatch(line))}
     if b"probed" not in values:
         return None
-    python, agent = (clean_bytes(values.get(key, b""), _MAX_PROBE_CHARS) for key in (b"python", b"agent"))
-    return Probe(python, agent)
+    found = (clean_bytes(values.get(key, b""), _MAX_PROBE_CHARS) for key in (b"python", b"agent", b"shipped"))
+    return Probe(*found)
 
 
 def passed(host: str, reading: Reading, probe: Probe | None, *, is_local: bool = False) -> Check:
@@ -141,7 +150,7 @@ def failed(host: str, error: HostError, probe: Probe | None, *, is_local: bool =
     if at > _LOGGED_IN:
         steps[_LOGGED_IN] = _python(probe, "", is_missing=error.kind is ErrorKind.AGENT_MISSING)
         if at > STEPS.index("agent"):
-            steps[STEPS.index("agent")] = Step("agent", Status.OK, probe.agent if probe else "")
+            steps[STEPS.index("agent")] = Step("agent", Status.OK, probe.running if probe else "")
     if is_local:
         steps[1:_LOGGED_IN] = [Step(name, Status.SKIPPED, "this machine") for name in STEPS[1:_LOGGED_IN]]
     steps[at] = Step(STEPS[at], Status.FAILED, error.message, hint)
@@ -156,7 +165,7 @@ def _read(reading: Reading, probe: Probe | None) -> Iterator[Step]:
     hello = reading.hello
     version = f"fleet-agent {hello.agent_version}"
     yield _python(probe, hello.python, is_missing=False)
-    yield Step("agent", Status.OK, probe.agent if probe and version in probe.agent else version)
+    yield Step("agent", Status.OK, probe.running if probe and version in probe.running else version)
     yield Step("hello", Status.OK, " ".join(filter(None, (hello.user, hello.os))))
     yield Step("snapshot", Status.OK, f"in {reading.elapsed_s:.2f} s")
     yield _tools(reading)

@@ -1,6 +1,7 @@
 """hosts.toml -> `Config`: every host with all its settings filled in.
 
-Precedence for one setting: `[hosts.NAME]`, then `[defaults]`, then the default written in `Settings` below.
+Precedence for one setting: `[hosts.NAME]`, then `[defaults]`, then the default written in `Settings` below
+(for `local`, first `LOCAL_DEFAULTS`).
 The file is the one named by the caller (`--config`), else `$FLEET_CONFIG`, else
 `$XDG_CONFIG_HOME/fleet/hosts.toml` (`~/.config`, on macOS too), else `/etc/fleet/hosts.toml`; with none of
 these the fleet is this machine alone. A file is taken whole or not at all: the first thing wrong in it is a
@@ -10,7 +11,7 @@ these the fleet is this machine alone. A file is taken whole or not at all: the 
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,8 @@ from fleet import hosts, paths
 from fleet.errors import ConfigError, UsageError
 
 LOCAL = "local"
+# Whoever may run fleet here may run every tool here too: to forbid it would protect nobody.
+LOCAL_DEFAULTS = {"control": True}
 MAX_HOSTS = 10_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _HOP = re.compile(
@@ -38,6 +41,7 @@ _Words = Annotated[list[_Word], Meta(description='a list of words, like ["a", "b
 _Port = Annotated[int, Meta(ge=1, le=65535, description="a number from 1 to 65535")]
 _Command = Annotated[str, Meta(min_length=1, description="a command line, like /opt/fleet/bin/fleet-agent")]
 _Privacy = Annotated[Literal["meta", "title", "text"], Meta(description='one of "meta", "title" and "text"')]
+_Bool = Annotated[bool, Meta(description="true or false")]
 _Install = Annotated[Literal["auto", "never"], Meta(description='"auto" or "never"')]
 _Interval = Annotated[float, Meta(ge=0.2, le=3600, description="a number of seconds from 0.2 to 3600")]
 
@@ -65,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ssh_config: _Path = "~/.ssh/config"
     agent_command: _Command | None = None
     install: _Install = "auto"
+    control: _Bool = False
     privacy: _Privacy = "meta"
     tags: _Words = msgspec.field(default_factory=list)
     interval_s: _Interval = 2.0
@@ -88,6 +93,7 @@ class HostSpec(msgspec.Struct, frozen=True):
     ssh_config: str | None = None
     agent_command: str | None = None
     install: str = "auto"
+    control: bool = False
     privacy: str = "meta"
     tags: tuple[str, ...] = ()
     interval_s: float = 2.0
@@ -105,6 +111,10 @@ class Config(msgspec.Struct, frozen=True):
     hosts: Mapping[str, HostSpec]
     groups: Mapping[str, tuple[str, ...]]
     path: Path | None = None  # None: there is no configuration file
+
+    def select(self, expressions: Sequence[str], excludes: Sequence[str] = ()) -> tuple[HostSpec, ...]:
+        """The hosts that expressions name, as `fleet.hosts.select`. Raises `UsageError`."""
+        return hosts.select(expressions, excludes, self.hosts, self.groups)
 
 
 def load(path: Path | None = None) -> Config:
@@ -216,7 +226,8 @@ def _host_settings(where: str, name: str, table: Any, defaults: dict[str, Any]) 
             f"{where}: {label} {wrong}: {LOCAL!r} is this machine, read without ssh; name the host otherwise"
         )
     timeouts = {**defaults.get("timeouts", {}), **own.get("timeouts", {})}
-    return msgspec.convert({**defaults, **own, "timeouts": timeouts}, Settings)
+    built_in = LOCAL_DEFAULTS if name == LOCAL else {}
+    return msgspec.convert({**built_in, **defaults, **own, "timeouts": timeouts}, Settings)
 
 
 def _specs(where: str, settings: Mapping[str, Settings], base: Path) -> dict[str, HostSpec]:
@@ -264,6 +275,7 @@ def _spec(name: str, s: Settings, jump: HostSpec | None, base: Path) -> HostSpec
         ssh_config=_ssh_config(s, base),
         agent_command=s.agent_command,
         install=s.install,
+        control=s.control,
         privacy=s.privacy,
         tags=tuple(s.tags),
         interval_s=s.interval_s,

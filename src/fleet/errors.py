@@ -3,6 +3,7 @@
     FleetError                 what a user did or has can be mended; its text says what, why and how
     +-- ConfigError            a rejected configuration: file, key, value, fix          (exit 2)
     +-- UsageError             a rejected command line: a host that does not exist ...  (exit 2)
+    +-- RequestRefused         a host's agent did not do what it was asked              (exit 3)
     +-- DaemonError            no daemon where one is needed, or one too many           (exit 6)
     HostError                  data, not an exception: why one host could not be read
     +-- carried by HostFailure inside the collector, never past it
@@ -21,6 +22,7 @@ class ExitCode(enum.IntEnum):
     OK = 0
     INTERNAL = 1
     USAGE = 2
+    REFUSED = 3
     SOME_HOSTS_FAILED = 4
     ALL_HOSTS_FAILED = 5
     DAEMON = 6
@@ -86,6 +88,19 @@ class ConfigError(FleetError):
 
 class UsageError(FleetError):
     """A command line that cannot be carried out as written."""
+
+
+class RequestRefused(FleetError):
+    """The agent of a host refuses: one of `fleet_agent.control.wire.REFUSALS`, why, and what would work.
+
+    `candidates`: what could have been meant.
+    """
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, kind: str, message: str, hint: str = "", candidates: tuple[str, ...] = ()) -> None:
+        super().__init__("; ".join(part for part in (message, hint) if part))
+        self.kind, self.message, self.hint, self.candidates = kind, message, hint, candidates
 
 
 class DaemonError(FleetError):

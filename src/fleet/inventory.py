@@ -92,6 +92,8 @@ def settings(tables: Tables, name: str, by_ssh: Mapping[str, Any]) -> list[tuple
             found.append((key, defaults[key], "[defaults]"))
         elif key in by_ssh:
             found.append((key, by_ssh[key], "ssh"))
+        elif name == LOCAL and key in config.LOCAL_DEFAULTS:
+            found.append((key, config.LOCAL_DEFAULTS[key], "default"))
         elif name != LOCAL or key not in config.SSH_KEYS:
             found.append((key, _default(config.Settings, key), "default"))
     return found

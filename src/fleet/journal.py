@@ -9,10 +9,12 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 MAX_EVENTS = 10_000
 MAX_BYTES = 16 << 20
+MAX_UNWORDED = 100  # events without a body yet: worded together each costs a third
 
 _NUMBER = re.compile(r"[0-9]{1,19}")  # str.isdigit knows other digits, and int() refuses thousands of them
 
@@ -31,20 +33,30 @@ class Journal:
     def __init__(self, epoch: str, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self.epoch = epoch
         self.seq = 0  # of the newest event; 0 before the first
+        self._worded_seq = 0  # up to here events have bodies
         self._events: deque[Event] = deque()
         self._size_bytes = 0
         self._max_events, self._max_bytes = max_events, max_bytes
+        self._unworded: list[tuple[int, Iterable[tuple[str, bytes]]]] = []  # with the number of the first
         self._more = asyncio.Event()
 
-    def append(self, bodies: Iterable[tuple[str, bytes]]) -> None:
-        """Add events, given as type and body."""
-        for type_, body in bodies:
-            self.seq += 1
-            self._events.append(Event(self.seq, type_, body))
-            self._size_bytes += len(body)
+    def append(self, count: int, bodies: Iterable[tuple[str, bytes]]) -> None:
+        """Add so many events, given as type and body. The bodies are taken when somebody asks for them."""
+        if count:
+            self._unworded.append((self.seq + 1, bodies))
+            self.seq += count
+            if self.seq - self._worded_seq > MAX_UNWORDED:
+                self._word()
+            self.wake()
+
+    def _word(self) -> None:
+        unworded, self._unworded, self._worded_seq = self._unworded, [], self.seq
+        for first, bodies in unworded:
+            for seq, (type_, body) in enumerate(bodies, first):
+                self._events.append(Event(seq, type_, body))
+                self._size_bytes += len(body)
         while self._events and (len(self._events) > self._max_events or self._size_bytes > self._max_bytes):
             self._size_bytes -= len(self._events.popleft().body)
-        self.wake()
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
@@ -58,11 +70,12 @@ class Journal:
     def after(self, seq: int) -> list[Event]:
         """The events that follow `seq`, as far as they are kept: all of them if `seq >= first`."""
         missing = max(0, seq + 1 - self.first)
-        return [event for i, event in enumerate(self._events) if i >= missing] if self._events else []
+        return list(islice(self._events, missing, None))
 
     @property
     def first(self) -> int:
         """The number of the oldest event that is kept; of the next one, if none is."""
+        self._word()
         return self._events[0].seq if self._events else self.seq + 1
 
     def resume(self, last_id: str) -> tuple[int, str | None]:

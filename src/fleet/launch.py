@@ -40,11 +40,13 @@ _SEARCH = (
 )
 _MISSING = "echo fleet-agent: not found >&2; exit 127"
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}"/fleet'
-# The shipped agent of this very fleet, for such a machine, with the Python that it was made for still there.
+# What is done with the shipped agent of this very fleet, for such a machine, with its Python still there.
 _SHIPPED = (
     f'c={_CACHE}/agent; if [ -d "$c" ]; then for d in "$c"/@BUNDLE@-$(uname -m)-*; do '
-    'if [ -O "$d" ] && [ -x "$d/python" ]; then exec "$d/python" -ISB "$d" "$@"; fi; done; fi; '
+    'if [ -O "$d" ] && [ -x "$d/python" ]; then @THEN@; fi; done; fi; '
 )
+_RUN = 'exec "$d/python" -ISB "$d" "$@"'
+_SAY = 'echo "shipped=$("$d/python" -ISB "$d" --version 2>/dev/null)"; break'
 _PATH = "PATH=$PATH:/usr/local/bin:/opt/homebrew/bin:$HOME/.local/bin"
 _ASK_PYTHON = (  # not one string literal in it: there is no quote left to write one with
     "import sys,platform as p;print(*sys.argv[1:],sys.implementation.name,*sys.version_info[:3],sys.abiflags,"
@@ -56,13 +58,30 @@ _REPORT = (
     f"{_PATH}; echo {REPORT_MARK} $(uname -sm) >&2; for p in {' '.join(PYTHONS)}; do "
     f'command -v $p >/dev/null && $p -IS -c "{_ASK_PYTHON}" {REPORT_MARK} $p >&2 2>/dev/null && break; done; '
 )
-# Which python3 and which agent a command finds there: a line each, as `fleet.checks.probed` reads them.
+# Which python3 and which installed agent a command finds there: a line each, which `fleet.checks` reads.
 _PROBE = (
     "p=$(command -v python3) && "
     'echo "python=$p $("$p" -c "import platform; print(platform.python_version())" 2>/dev/null)"; '
     f'for f in {_PLACES} "$(command -v fleet-agent)"; do if [ -x "$f" ]; then '
-    'echo "agent=$f $("$f" --version 2>/dev/null)"; break; fi; done; echo probed=yes'
+    'echo "agent=$f $("$f" --version 2>/dev/null)"; break; fi; done; '
 )
+# A shipped agent becomes an installed one: a copy that no later release takes away, in the first known place.
+KEPT_AGENT = "~/.local/bin/fleet-agent"
+KEPT_FILES = "~/.local/share/fleet-agent"
+KEPT_LAUNCHER = b"""#!/bin/sh
+exec "$HOME/.local/share/fleet-agent/python" -ISB "$HOME/.local/share/fleet-agent" "$@"
+"""
+_KEEP = (
+    'if [ -z "$k" ]; then echo the shipped agent is gone >&2; exit 3; fi; umask 077; cd || exit; '
+    "mkdir -p .local/share .local/bin && cd .local || exit; f=share/fleet-agent; b=bin/fleet-agent; "
+    'trap "rm -rf $f.$$ $b.$$" EXIT; cp -RPp "$k" $f.$$ && cat > $b.$$ && chmod 700 $b.$$ || exit; '
+    "rm -rf $f && mv $f.$$ $f && mv $b.$$ $b"
+)
+_FORGET = (
+    'cd "$HOME"/.local 2>/dev/null && if grep -q share/fleet-agent/python bin/fleet-agent 2>/dev/null; then '
+    "rm -rf bin/fleet-agent share/fleet-agent; fi; "
+)
+_REMOVE = f"cd {_CACHE} 2>/dev/null || exit 0; rm -rf agent && cd .. && {{ rmdir fleet 2>/dev/null; exit 0; }}"
 
 
 def snapshot_arguments(spec: HostSpec) -> tuple[str, ...]:
@@ -75,6 +94,11 @@ def stream_arguments(spec: HostSpec, interval_s: float | None = None) -> tuple[s
     return ("stream", "--interval", f"{interval_s or spec.interval_s:g}", "--privacy", spec.privacy)
 
 
+def control_arguments() -> tuple[str, ...]:
+    """Requests on its stdin, for as long as that is open."""
+    return ("control",)
+
+
 def remote_command(spec: HostSpec, arguments: tuple[str, ...], bundle: str | None = None) -> str:
     """The command for the user's login shell on the host.
 
@@ -84,7 +108,7 @@ def remote_command(spec: HostSpec, arguments: tuple[str, ...], bundle: str | Non
         return f"exec {spec.agent_command} {shlex.join(arguments)}"
     script = _SEARCH
     if bundle is not None:
-        script = _SHIPPED.replace("@BUNDLE@", bundle) + _SEARCH + _REPORT
+        script = _if_shipped(bundle, _RUN) + _SEARCH + _REPORT
     return f"exec /bin/sh -c '{script}{_MISSING}' fleet-agent {shlex.join(arguments)}"
 
 
@@ -100,17 +124,24 @@ def unpack_command(python: str, size: int) -> str:
     return f"exec /bin/sh -c '{_PATH}; exec {python} -IS -c {program} {_CACHE}/agent'"
 
 
+def keep_command(bundle: str) -> str:
+    """Installs the shipped agent there for good. `KEPT_LAUNCHER` comes on stdin."""
+    return f"exec /bin/sh -c 'k=; {_if_shipped(bundle, 'k=$d')}{_KEEP}'"
+
+
 def remove_command() -> str:
-    """Takes away every agent that fleet has shipped there. There may be none."""
-    script = (
-        f"cd {_CACHE} 2>/dev/null || exit 0; rm -rf agent && cd .. && {{ rmdir fleet 2>/dev/null; exit 0; }}"
-    )
-    return f"exec /bin/sh -c '{script}'"
+    """Takes away every agent that fleet has shipped there, also one that was kept. There may be none."""
+    return f"exec /bin/sh -c '{_FORGET}{_REMOVE}'"
 
 
-def probe_command() -> str:
-    """What tells which python3 and which agent are there, without starting the agent's work."""
-    return f"exec /bin/sh -c '{_PROBE}' fleet-agent probe"
+def probe_command(bundle: str | None = None) -> str:
+    """What tells which python3 and which agents are there, without starting the agent's work."""
+    shipped = _if_shipped(bundle, _SAY) if bundle else ""
+    return f"exec /bin/sh -c '{_PROBE}{shipped}echo probed=yes' fleet-agent probe"
+
+
+def _if_shipped(bundle: str, then: str) -> str:
+    return _SHIPPED.replace("@BUNDLE@", bundle).replace("@THEN@", then)
 
 
 def local_command(spec: HostSpec, arguments: tuple[str, ...]) -> tuple[str, ...]:

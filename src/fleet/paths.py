@@ -22,7 +22,7 @@ def user_config_file(environ: Mapping[str, str]) -> Path:
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """What outlives a boot: the token."""
+    """What outlives a boot: the tokens, and what the last listing showed."""
     if given := environ.get("STATE_DIRECTORY"):  # systemd.exec(5); of several the first
         return Path(given.split(":")[0])
     return Path(environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()) / "fleet"
@@ -65,6 +65,16 @@ def lock_path(environ: Mapping[str, str]) -> Path:
 def token_path(environ: Mapping[str, str]) -> Path:
     """What a client of `--listen` has to show."""
     return state_directory(environ) / "token"
+
+
+def control_token_path(environ: Mapping[str, str]) -> Path:
+    """What a client of `--listen` has to show that starts, answers or stops sessions."""
+    return state_directory(environ) / "control-token"
+
+
+def listing_path(environ: Mapping[str, str]) -> Path:
+    """What the numbers of the last listing mean."""
+    return state_directory(environ) / "listing.json"
 
 
 def fits_a_socket(path: Path) -> bool:

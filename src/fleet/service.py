@@ -10,13 +10,12 @@ from pathlib import Path
 from fleet import config
 from fleet.changes import changes, may_rename, second_names
 from fleet.config import Config, HostSpec
-from fleet.hosts import select
 from fleet.journal import Journal
 from fleet.model import Fleet
 from fleet.streams import Streams
 from fleet.views.notices import notices
 
-LAGS = 240  # measurements of the loop's delay that are kept: a minute of them
+LAGS = 120  # measurements of the loop's delay that are kept: a minute of them
 
 
 class Service:
@@ -56,7 +55,7 @@ class Service:
 
     def select(self, expressions: Sequence[str], excludes: Sequence[str]) -> tuple[HostSpec, ...]:
         """The hosts that a request is about. Raises `UsageError`."""
-        return tuple(select(expressions, excludes, self.config.hosts, self.config.groups))
+        return self.config.select(expressions, excludes)
 
     @property
     def is_ready(self) -> bool:
@@ -73,4 +72,4 @@ class Service:
         if may_rename(before, after, names):
             self._second_names = second_names(after)
         told = changes(before, after, names, were, self._second_names)
-        self.journal.append(notices(told, time.time(), time.monotonic()))
+        self.journal.append(len(told), notices(told, time.time(), time.monotonic()))

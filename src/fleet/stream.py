@@ -10,7 +10,7 @@ Everything a host sends is bounded here and made safe here (`fleet.text.clean`),
 
 from collections.abc import Iterator
 from itertools import chain, repeat
-from typing import Annotated, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +18,7 @@ from msgspec import Meta
 from fleet.errors import ErrorKind
 from fleet.text import FORBIDDEN, clean, clean_bytes
 from fleet_agent import wire
-from fleet_agent.wire import Frame, Head, Heartbeat, Hello, Session, Snapshot
+from fleet_agent.wire import Head, Heartbeat, Hello, Session, Snapshot
 
 _SAMPLE_CHARS = 200  # of foreign output, shown in a message
 _HELLO_MARK = b'"hello"'
@@ -40,7 +40,7 @@ _Unread = msgspec.defstruct(
     tag="snapshot",
 )
 
-_head = msgspec.json.Decoder(Head)
+head = msgspec.json.Decoder(Head)
 _hello = msgspec.json.Decoder(Hello)
 _unread = msgspec.json.Decoder(_Unread)
 _session = msgspec.json.Decoder(Session)
@@ -51,6 +51,7 @@ _NOTHING_KNOWN: list[_Known] = []
 _NO_SESSION: _Known = (None, Session("", ""))
 
 T = TypeVar("T")
+F = TypeVar("F")
 
 
 class BrokenStream(Exception):
@@ -61,8 +62,11 @@ class BrokenStream(Exception):
         self.kind, self.message, self.hint = kind, message, hint
 
 
-class FrameStream:
-    """The reading side of the wire. Feed it bytes as they come; the pieces in which they come do not matter."""
+class WireStream(Generic[F]):
+    """What every agent says: noise, its hello, then one frame a line. What a frame is, a subclass knows.
+
+    Feed it bytes as they come; the pieces in which they come do not matter.
+    """
 
     def __init__(self) -> None:
         self.hello: Hello | None = None
@@ -71,13 +75,9 @@ class FrameStream:
         self._buffer = bytearray()
         self._searched = 0  # of the buffer, without a newline in it
         self._noise = bytearray()
-        self._parts: list[Snapshot] = []
         self._unfinished_bytes = 0  # since the last frame that was handed out
-        self._known: dict[
-            int, list[_Known]
-        ] = {}  # of the last snapshot: part -> its sessions, and how they came
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[Hello | F]:
         """The frames that `data` completes. Raises `BrokenStream`."""
         self._buffer += data
         while (at := self._buffer.find(b"\n", self._searched)) >= 0:
@@ -95,10 +95,8 @@ class FrameStream:
         """The output has ended. Raises `BrokenStream` if it ended inside a line, or without a hello."""
         if self.hello is None:
             raise self._no_hello("the output ended")
-        if self._buffer or self._parts:
-            raise _bad(
-                "the output ended in the middle of a snapshot", "the agent was killed, or its disk is full"
-            )
+        if self._buffer:
+            raise bad("the output ended in the middle of a line", "the agent was killed, or its disk is full")
 
     def noise_sample(self) -> str:
         """The beginning of what came before a hello, cleaned, for a message."""
@@ -119,34 +117,25 @@ class FrameStream:
             )
         return tuple(notes)
 
-    def _line(self, line: bytes) -> Frame | None:
+    def _frame(self, line: bytes) -> F | None:
+        """The frame in a line behind the hello; None while it is not whole, or of no kind that is known."""
+        raise NotImplementedError
+
+    def _line(self, line: bytes) -> Hello | F | None:
         if self.hello is None:
             return self._before_hello(line)
         self._check_line_length(len(line))
-        self._unfinished_bytes += len(line)
-        if self._unfinished_bytes > wire.MAX_SNAPSHOT_BYTES:
-            raise _bad(
-                f"more than {wire.MAX_SNAPSHOT_BYTES >> 20} MiB of output without a whole snapshot",
-                _BROKEN_AGENT,
-            )
-        if line.startswith(_SNAPSHOT_MARK) or (kind := _decode(_head, line).type) == "snapshot":
-            return self._assemble(self._snapshot(line))
-        if kind == "heartbeat":
-            return _decode(_heartbeat, line)
-        if kind == "hello":
-            raise _bad("a second hello: two agents write to one output", "run one agent per connection")
-        self.skipped_frames += 1
-        return None
+        return self._frame(line)
 
     def _before_hello(self, line: bytes) -> Hello | None:
         """A hello, or None for noise (a MOTD, a chatty .bashrc)."""
         if _HELLO_MARK in line and len(line) <= wire.MAX_LINE_BYTES:
             try:
-                is_hello = _head.decode(line).type == "hello"
+                is_hello = head.decode(line).type == "hello"
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 is_hello = False
             if is_hello:
-                hello = _cleaned(_decode(_hello, line), line)
+                hello = _cleaned(decoded(_hello, line), line)
                 _check_schema(hello)
                 self.hello = hello
                 return hello
@@ -157,39 +146,11 @@ class FrameStream:
             raise self._no_hello(f"{self.noise_lines} lines came")
         return None
 
-    def _snapshot(self, line: bytes) -> Snapshot:
-        """One line of a snapshot. A session that comes in the same bytes again is the same object again."""
-        values = list(msgspec.structs.astuple(_cleaned(_decode(_unread, line), line)))
-        part = len(self._parts)
-        before = self._known.get(part, _NOTHING_KNOWN)
-        pairs = zip(values[_SESSIONS], chain(before, repeat(_NO_SESSION)), strict=False)
-        self._known[part] = [known if raw == known[0] else (raw, _decode_session(raw)) for raw, known in pairs]
-        values[_SESSIONS] = tuple([session for _, session in self._known[part]])
-        return Snapshot(*values)
-
-    def _assemble(self, part: Snapshot) -> Snapshot | None:
-        """A whole snapshot, once its last part is there."""
-        if self._parts and part.seq != self._parts[0].seq:
-            raise _bad("parts of two snapshots are mixed", "run one agent per connection")
-        self._parts.append(part)
-        if len(self._parts) > wire.MAX_PARTS:
-            raise _bad(f"a snapshot in more than {wire.MAX_PARTS} parts", _BROKEN_AGENT)
-        if part.more:
-            return None
-        parts, self._parts = self._parts, []
-        if len(parts) == 1:
-            return part
-        sessions = tuple(s for p in parts for s in p.sessions)
-        problems = tuple(q for p in parts for q in p.problems)
-        if len(sessions) > wire.MAX_SESSIONS or len(problems) > wire.MAX_SESSIONS:
-            raise _bad(f"a snapshot of {len(sessions)} sessions", f"at most {wire.MAX_SESSIONS} are taken")
-        return msgspec.structs.replace(part, sessions=sessions, problems=problems)
-
     def _check_line_length(self, length: int) -> None:
         if self.hello is None and length > wire.MAX_NOISE_BYTES and not self._maybe_hello():
             raise self._no_hello(f"{length} bytes came without a newline")
         if length > wire.MAX_LINE_BYTES:
-            raise _bad(
+            raise bad(
                 f"a line of more than {wire.MAX_LINE_BYTES >> 20} MiB",
                 _BROKEN_AGENT,
             )
@@ -199,27 +160,91 @@ class FrameStream:
 
     def _no_hello(self, what: str) -> BrokenStream:
         sample = self.noise_sample()
-        return _bad(
+        return bad(
             f"{what} and no hello of a fleet agent was in it" + (f"; it began {sample!r}" if sample else ""),
             "see what `agent_command` runs on that host, and that its login scripts print nothing",
         )
 
 
-def _decode_session(raw: msgspec.Raw) -> Session:
+class FrameStream(WireStream[Snapshot | Heartbeat]):
+    """The reading side of the wire: snapshots, whole ones, and heartbeats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[Snapshot] = []
+        self._known: dict[
+            int, list[_Known]
+        ] = {}  # of the last snapshot: part -> its sessions, and how they came
+
+    def close(self) -> None:
+        """As that of every stream; raises `BrokenStream` also inside a snapshot of several lines."""
+        if self.hello is not None and (self._buffer or self._parts):
+            raise bad(
+                "the output ended in the middle of a snapshot", "the agent was killed, or its disk is full"
+            )
+        super().close()
+
+    def _frame(self, line: bytes) -> Snapshot | Heartbeat | None:
+        self._unfinished_bytes += len(line)
+        if self._unfinished_bytes > wire.MAX_SNAPSHOT_BYTES:
+            raise bad(
+                f"more than {wire.MAX_SNAPSHOT_BYTES >> 20} MiB of output without a whole snapshot",
+                _BROKEN_AGENT,
+            )
+        if line.startswith(_SNAPSHOT_MARK) or (kind := decoded(head, line).type) == "snapshot":
+            return self._assemble(self._snapshot(line))
+        if kind == "heartbeat":
+            return decoded(_heartbeat, line)
+        if kind == "hello":
+            raise bad("a second hello: two agents write to one output", "run one agent per connection")
+        self.skipped_frames += 1
+        return None
+
+    def _snapshot(self, line: bytes) -> Snapshot:
+        """One line of a snapshot. A session that comes in the same bytes again is the same object again."""
+        values = list(msgspec.structs.astuple(_cleaned(decoded(_unread, line), line)))
+        part = len(self._parts)
+        before = self._known.get(part, _NOTHING_KNOWN)
+        pairs = zip(values[_SESSIONS], chain(before, repeat(_NO_SESSION)), strict=False)
+        self._known[part] = [known if raw == known[0] else _decode_session(raw) for raw, known in pairs]
+        values[_SESSIONS] = tuple([session for _, session in self._known[part]])
+        return Snapshot(*values)
+
+    def _assemble(self, part: Snapshot) -> Snapshot | None:
+        """A whole snapshot, once its last part is there."""
+        if self._parts and part.seq != self._parts[0].seq:
+            raise bad("parts of two snapshots are mixed", "run one agent per connection")
+        self._parts.append(part)
+        if len(self._parts) > wire.MAX_PARTS:
+            raise bad(f"a snapshot in more than {wire.MAX_PARTS} parts", _BROKEN_AGENT)
+        if part.more:
+            return None
+        parts, self._parts = self._parts, []
+        if len(parts) == 1:
+            return part
+        sessions = tuple(s for p in parts for s in p.sessions)
+        problems = tuple(q for p in parts for q in p.problems)
+        if len(sessions) > wire.MAX_SESSIONS or len(problems) > wire.MAX_SESSIONS:
+            raise bad(f"a snapshot of {len(sessions)} sessions", f"at most {wire.MAX_SESSIONS} are taken")
+        return msgspec.structs.replace(part, sessions=sessions, problems=problems)
+
+
+def _decode_session(raw: msgspec.Raw) -> _Known:
     line = bytes(raw)
-    return _cleaned(_decode(_session, line), line)
+    return raw.copy(), _cleaned(decoded(_session, line), line)  # a copy, for `raw` keeps the whole line
 
 
-def _bad(message: str, hint: str) -> BrokenStream:
+def bad(message: str, hint: str) -> BrokenStream:
+    """The host's output is not what it should be."""
     return BrokenStream(ErrorKind.BAD_OUTPUT, message, hint)
 
 
-def _decode(decoder: msgspec.json.Decoder[T], line: bytes) -> T:
+def decoded(decoder: msgspec.json.Decoder[T], line: bytes) -> T:
     """Decode one line. Whatever is wrong with it (syntax, types, bounds, UTF-8, depth) is a `BrokenStream`."""
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise _bad(
+        raise bad(
             f"a line is not a frame of the wire: {clean(str(exc), _SAMPLE_CHARS)}; it begins"
             f" {clean_bytes(line[:_SAMPLE_CHARS], 80)!r}",
             "compare `fleet-agent --version` on that host with `fleet --version` here",

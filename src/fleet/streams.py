@@ -8,8 +8,10 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,13 +20,17 @@ from fleet.collector import first_reading, host_error, reading
 from fleet.config import HostSpec
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import stream_arguments
-from fleet.model import Event, Fleet, HostFailed, HostRead, HostSlow, Reading
+from fleet.model import Event, Fleet, HostFailed, HostRead, HostSlow, HostState, Reading
 from fleet.transport import Transport
 from fleet.transport.channel import AgentChannel
 from fleet.transport.deadlines import Deadlines
+from fleet.transport.inbox import Inbox
 from fleet_agent.wire import Frame, Heartbeat, Refresh, Snapshot
 
-PUBLISH_AFTER_S = 0.05  # what arrives together becomes visible together: readers see it within 0.1 s
+if TYPE_CHECKING:
+    from fleet.transport.control import ControlChannel
+
+PUBLISH_AFTER_S = 0.06  # what arrives together becomes visible together: readers see it within 0.1 s
 LOGINS_AT_ONCE = 32  # half of what a one-shot reading takes: open streams must be served meanwhile
 STARTS_PER_S = 150  # of connections: 500 hosts that come back at once then delay no frame by more than 5 ms
 SWEEP_S = 0.5
@@ -35,7 +41,7 @@ DEAD_AFTER = (3.0, 5.0)
 # Of what breaks no rule by itself, and costs a processor without end. An agent sends a frame each 0.2 s at the
 # most, and one more for each time that it is asked.
 FLOOD_FRAMES_A_SWEEP = 200
-FLOOD_STDERR_BYTES_A_SWEEP = 1 << 20
+FLOOD_STDERR_BYTES_A_SWEEP = 256 << 10
 
 _REFRESH = msgspec.json.encode(Refresh()) + b"\n"
 
@@ -55,12 +61,14 @@ class Streams:
         self.fleet: Fleet = model.empty(())
         self._interval_s = interval_s
         self._observe = observe
-        self._transport = Transport(LOGINS_AT_ONCE)
+        self._inbox = Inbox(self._publish_soon)
+        self._transport = Transport(LOGINS_AT_ONCE, self._inbox)
         self._pace = Pace(STARTS_PER_S)
         self._streams: dict[str, _Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._events: list[Event] = []
         self._published = asyncio.Event()
+        self._publishing: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Streams":
@@ -75,6 +83,7 @@ class Streams:
             task.cancel()
         await asyncio.wait(ending)
         await self._transport.__aexit__()
+        self._inbox.close()
 
     def set_hosts(self, specs: Sequence[HostSpec]) -> None:
         """Follow these hosts and no others. A host whose settings did not change keeps its stream."""
@@ -101,13 +110,28 @@ class Streams:
 
     async def refresh(self, names: Iterable[str], timeout_s: float) -> set[str]:
         """Ask these hosts' agents for a reading now, over their open streams. Returns those that gave one."""
-        asked = {name: answer for name in names if (answer := self._ask(name))}
-        if asked:
-            await asyncio.wait(asked.values(), timeout=timeout_s)
+        with self._inbox.hurried():  # which also reads what is here: no answer to a question not yet asked
+            asked = {name: answer for name in names if (answer := self._ask(name))}
+            if asked:
+                await asyncio.wait(asked.values(), timeout=timeout_s)
         self._publish()
         for answer in asked.values():
             answer.cancel()
         return {name for name, answer in asked.items() if not answer.cancelled()}
+
+    @asynccontextmanager
+    async def control(self, spec: HostSpec) -> AsyncIterator["ControlChannel"]:
+        """A host's control agent, over the connection that is open to it; where none is, `HostFailure` at once.
+
+        Whether the host may be controlled is not asked here.
+        """
+        stream = self._streams.get(spec.name)
+        reading_from = stream.channel if stream else None
+        if reading_from is None:
+            raise _unconnected(self.fleet.hosts.get(spec.name))
+        with self._inbox.hurried():
+            async with reading_from.control() as channel:
+                yield channel
 
     def stop_asking(self) -> None:
         """Let every `refresh` return now, with the answers that have come."""
@@ -127,11 +151,18 @@ class Streams:
     def _record(self, stream: "_Stream", event: Event) -> None:
         if self._streams.get(stream.spec.name) is not stream:
             return  # of a host that is followed no more, or with other settings
-        if not self._events:
-            asyncio.get_running_loop().call_later(PUBLISH_AFTER_S, self._publish)
         self._events.append(event)
+        self._publish_soon()
+
+    def _publish_soon(self) -> None:
+        if self._publishing is None:
+            self._publishing = asyncio.get_running_loop().call_later(PUBLISH_AFTER_S, self._publish)
 
     def _publish(self) -> None:
+        self._inbox.read()
+        if self._publishing is not None:
+            self._publishing.cancel()
+            self._publishing = None
         if self._events:
             events, self._events = self._events, []
             self._become(model.apply(self.fleet, *events), {event.host for event in events})
@@ -194,6 +225,11 @@ class _Stream:
         self._waiting: asyncio.Event | None = None  # for the next attempt; set to begin it now
         self.task = asyncio.create_task(self._run(), name=f"stream {spec.name}")
 
+    @property
+    def channel(self) -> AgentChannel | None:
+        """The open channel, if there is one."""
+        return self._channel
+
     def retry(self) -> bool:
         """Begin the next attempt now. Whether there is one to begin."""
         if self._waiting is None:
@@ -205,9 +241,12 @@ class _Stream:
         """Ask for a snapshot: done when it is recorded, cancelled if it will not come. None: no open stream."""
         if self._channel is None:
             return None
+        try:
+            self._channel.send(_REFRESH)
+        except (OSError, RuntimeError):  # of asyncssh, of uvloop: it has just ended, and will say so soon
+            return None
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.append(answer)
-        self._channel.send(_REFRESH)
         return answer
 
     def stop_asking(self) -> None:
@@ -302,6 +341,14 @@ class _Stream:
             if not answer.done():
                 answer.set_result(None)
         self._asking.clear()
+
+
+def _unconnected(host: HostState | None) -> HostFailure:
+    """Why nothing can be asked of a host now."""
+    if host is not None and (error := host.error) is not None:
+        return HostFailure(error.kind, error.phase, error.message, error.hint)
+    message, hint = "there is no connection to it yet", "try again in a moment"
+    return HostFailure(ErrorKind.DISCONNECTED, Phase.CONNECT, message, hint)
 
 
 def _later(snapshot: Snapshot, heartbeat: object) -> Snapshot:

@@ -19,6 +19,8 @@ FORBIDDEN = re.compile(
     "\U000e0000-\U000e0fff]"
 )
 
+_FORBIDDEN_IN_TEXT = re.compile(rf"(?![\n\t]){FORBIDDEN.pattern}")
+
 
 def clean(text: str, max_chars: int = 4096) -> str:
     """`text` with every forbidden character replaced by U+FFFD, and cut to `max_chars` with an ellipsis.
@@ -36,3 +38,14 @@ def clean(text: str, max_chars: int = 4096) -> str:
 def clean_bytes(raw: bytes, max_chars: int = 4096) -> str:
     """`clean` for bytes of unknown encoding, white space folded: for a cleaned tail of stderr."""
     return clean(" ".join(raw.decode("utf-8", "replace").split()), max_chars)
+
+
+def clean_text(text: str, max_chars: int = 65536) -> str:
+    """`clean` for a text of several lines: line ends and tabs stay. Who prints it splits it into lines.
+
+    >>> clean_text("a\\r\\n\\tb\\x07")
+    'a\\n\\tb\ufffd'
+    """
+    if len(text) > max_chars:
+        text = text[: max_chars - 1] + "…"
+    return _FORBIDDEN_IN_TEXT.sub(REPLACEMENT, text.replace("\r\n", "\n"))

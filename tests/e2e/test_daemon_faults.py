@@ -1,5 +1,6 @@
 """Hosts that die, hang, flood and lie, seen by the daemon over real sshd."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from fleet import collector
+from fleet.model import Link
+from fleet.streams import Streams
 from lab import inventory, procs
 from lab.emitters import script, steady
 from lab.fleetd import Entry, Fleetd
@@ -146,6 +150,25 @@ def said(path: Path) -> str:
     """Prints such a file: all of a bad hello, or what follows a good one, which was said already."""
     lines = path.read_bytes().count(b"\n")
     return f"tail -n +{min(2, lines)} {path}"
+
+
+def test_who_asks_an_agent_that_has_just_died_gets_the_answers_of_the_others(
+    ssh_fleet: Callable[..., SshFleet], tmp_path: Path
+) -> None:
+    """Its end is found while it is being asked: it does not answer, and nothing else goes wrong."""
+    lab = ssh_fleet(hosts=2)
+    specs = inventory.specs(lab, agent_command=str(steady(tmp_path / "steady")), interval_s=60)
+
+    async def scene() -> None:
+        async with asyncio.timeout(20), Streams() as streams:
+            streams.set_hosts(specs)
+            while any(host.link is not Link.UP for host in streams.fleet.hosts.values()):
+                await streams.changed(streams.fleet.version)
+            procs.end(lab.processes("h0001"))
+            time.sleep(0.5)  # noqa: ASYNC251 - that of it reaches this machine, and the loop does not look
+            assert await streams.refresh(lab.hosts, timeout_s=5) == {"h0002"}
+
+    collector.run(scene())
 
 
 def test_kill_9_of_the_daemon_leaves_nothing_on_any_host(

@@ -95,10 +95,10 @@ def settled(lab: SshFleet, daemon: Fleetd) -> Cost:
         for name, host in hosts.items():
             if host["next_retry_at"]:
                 daemon.ask(f"/v1/hosts/{name}/retry", "POST")
-        return all(host["link"] == "up" for host in hosts.values()) or None
+        is_up = all(host["link"] == "up" for host in hosts.values())  # maybe lost, which it will see soon
+        return (is_up and lab.sessions() == dict.fromkeys(lab.hosts, 1)) or None
 
-    wait_until(look, "every host is up", timeout_s=60)
-    wait_until(lambda: lab.sessions() == dict.fromkeys(lab.hosts, 1) or None, "one session each", timeout_s=20)
+    wait_until(look, "every host is up, with one session", timeout_s=80)
     time.sleep(1)
     return Cost(daemon.rss_bytes(), daemon.fds(), daemon.threads(), len(daemon.children()))
 

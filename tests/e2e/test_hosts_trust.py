@@ -4,12 +4,13 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from lab import inventory
+from lab.nameserver import nameserver
 from lab.sshfleet import SshFleet, install_agent
 
 pytestmark = pytest.mark.sshd
@@ -36,17 +37,17 @@ def write(lab: SshFleet, path: Path, known: Path, **host: str) -> Path:
     return inventory.write(path, tables)
 
 
-def fleet(config: Path, *arguments: str) -> Ran:
-    command = [*FLEET, *arguments, "--config", str(config)]
+def fleet(config: Path, *arguments: str, program: Sequence[str] = FLEET) -> Ran:
+    command = [*program, *arguments, "--config", str(config)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
-def answered(config: Path, answer: str, *arguments: str) -> Ran:
+def answered(config: Path, answer: str, *arguments: str, program: Sequence[str] = FLEET) -> Ran:
     """The same on a terminal, where somebody types the answer."""
     ours, theirs = pty.openpty()
     try:
         os.write(ours, f"{answer}\n".encode())
-        command = [*FLEET, *arguments, "--config", str(config)]
+        command = [*program, *arguments, "--config", str(config)]
         return subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60)
     finally:
         os.close(ours)
@@ -144,3 +145,59 @@ def test_a_host_behind_a_jump_host(lab: SshFleet, tmp_path: Path) -> None:
     assert fleet(config, "hosts", "trust", "h0001", "--fingerprint", fingerprint(lab)).returncode == 0
     assert lab.logins("h0002") == before + 1
     assert fleet(config, "status", "--host", "h0001").returncode == 0
+
+
+# The command as it is, but with a nameserver of the test's own: /etc/resolv.conf is the machine's.
+ASKING = """
+import sys
+from fleet.transport import sshfp
+sshfp.RESOLV_CONF, sshfp.PORT = sys.argv[1], int(sys.argv[2])
+from fleet.cli.app import main
+sys.argv[1:3] = []
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
+    """A host with a name, for DNS has no fingerprints of an address: localhost."""
+    with SshFleet(tmp_path_factory.mktemp("named") / "fleet", hosts=1, net="127.0") as fleet:
+        yield fleet
+
+
+@pytest.mark.parametrize(
+    ("publishes", "is_signed", "says"),
+    [
+        (True, True, "matches an SSHFP record of localhost, signed (DNSSEC)"),
+        (True, False, "matches, but DNS is not signed"),
+        (False, True, "DIFFERS: localhost has SSHFP records"),
+        (None, True, "has no SHA-256 SSHFP record"),
+    ],
+)
+def test_what_dns_publishes_is_shown_and_decides_nothing(
+    named: SshFleet, tmp_path: Path, publishes: bool | None, is_signed: bool, says: str
+) -> None:
+    """Signed or not, a person is asked; a key that is not the published one needs its fingerprint named."""
+    key = named.root / "host_key" if publishes else tmp_path / "other"
+    if not publishes:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    told = subprocess.run(["ssh-keygen", "-r", "localhost", "-f", f"{key}.pub"], capture_output=True, text=True)
+    known = tmp_path / "kh"
+    config = write(named, tmp_path / "hosts.toml", known, address="localhost")
+    with nameserver() as server:
+        if publishes is not None:
+            server.records["localhost."] = [line.partition(" SSHFP ")[2] for line in told.stdout.splitlines()]
+        server.signed = is_signed
+        resolv_conf = server.resolv_conf(tmp_path / "resolv.conf", trust_ad=True)
+        program = [sys.executable, "-c", ASKING, str(resolv_conf), str(server.port)]
+        unasked = fleet(config, "hosts", "trust", "h0001", program=program)
+        assert says in unasked.stdout
+        assert unasked.returncode == 2
+        yes = answered(config, "yes", "hosts", "trust", "h0001", program=program)
+        assert yes.returncode == (2 if publishes is False else 0)
+        assert known.exists() is (publishes is not False)
+        if publishes is False:
+            assert "--fingerprint" in yes.stderr
+            given = ("hosts", "trust", "h0001", "--fingerprint", fingerprint(named))
+            assert fleet(config, *given, program=program).returncode == 0
+        assert set(server.asked) == {"udp localhost."}

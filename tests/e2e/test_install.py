@@ -23,6 +23,7 @@ from fleet.model import Fleet, HostState
 from fleet.streams import Streams
 from fleet.transport import shipping
 from fleet.transport.deadlines import Deadlines
+from fleet.transport.remote import Ran
 from fleet.transport.ssh import Dialer
 from fleet_agent.wire import SCHEMA, Hello
 from lab import inventory, wheels
@@ -221,7 +222,7 @@ def test_a_collector_without_internet(
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     error = error_of(lab, bare)
     assert (error.kind, error.phase) == (ErrorKind.AGENT_MISSING, Phase.INSTALL)
-    assert "`pip download --only-binary" in error.hint
+    assert "`fleet hosts wheels ./wheels --for " in error.hint
     assert str(tmp_path / "wheels") in error.hint
     assert not list(lab.home(bare).iterdir())
     shutil.copytree(wheels.directory((3, 11)), tmp_path / "wheels")
@@ -276,8 +277,8 @@ def test_an_upload_that_is_killed_in_the_middle(lab: SshFleet, bare: str) -> Non
     assert len(agents(lab, bare)) == 1
 
 
-def run(lab: SshFleet, name: str, command: str, stdin: bytes, install_s: float) -> shipping.Ran:
-    async def over_ssh() -> shipping.Ran:
+def run(lab: SshFleet, name: str, command: str, stdin: bytes, install_s: float) -> Ran:
+    async def over_ssh() -> Ran:
         deadlines = Deadlines(Timeouts(install_s=install_s))
         async with Dialer(1) as dialer:
             connection = await dialer.connect(specs(lab, name)[0], deadlines)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +14,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 import fleet
-from fleet.api import metrics, openapi, sse
-from fleet.errors import ConfigError, FleetError, UsageError
+from fleet.api import control, metrics, openapi, sse
+from fleet.api.answers import JSON as _JSON
+from fleet.api.answers import ApiError
+from fleet.api.answers import flag as _flag
+from fleet.api.answers import json_answer as _json
+from fleet.errors import ConfigError, FleetError, HostFailure, RequestRefused, UsageError
 from fleet.model import Fleet
 from fleet.service import Service
 from fleet.views.document import document, encode, host_entry, host_error_entry
@@ -23,17 +27,6 @@ from fleet.views.units import rfc3339
 
 MAX_REFRESH_S = 60.0
 _DEFAULT_REFRESH_S = 10.0
-_JSON = "application/json"
-
-Answer = Callable[[Request], Awaitable[Response]]
-
-
-class ApiError(Exception):
-    """A request that is refused."""
-
-    def __init__(self, status: int, kind: str, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.status, self.kind, self.message, self.hint = status, kind, message, hint
 
 
 def app(service: Service) -> Starlette:
@@ -43,6 +36,7 @@ def app(service: Service) -> Starlette:
         Route("/v1/fleet", api.fleet),
         Route("/v1/hosts", api.hosts),
         Route("/v1/hosts/{name}/retry", api.retry, methods=["POST"]),
+        *control.routes(service),
         Route("/v1/sessions/{key:path}", api.session),
         Route("/v1/events", api.events),
         Route("/v1/refresh", api.refresh, methods=["POST"]),
@@ -53,7 +47,13 @@ def app(service: Service) -> Starlette:
         Route("/readyz", api.ready),
         Route("/openapi.json", api.openapi),
     ]
-    handlers: Any = {ApiError: _refused, FleetError: _not_possible, HTTPException: _http}
+    handlers: Any = {
+        ApiError: _refused,
+        RequestRefused: _refused_there,
+        HostFailure: _unreached,
+        FleetError: _not_possible,
+        HTTPException: _http,
+    }
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -194,13 +194,6 @@ def _only(whole: Fleet, names: list[str]) -> Fleet:
     return Fleet(whole.version, MappingProxyType(hosts))
 
 
-def _flag(request: Request, name: str) -> bool:
-    value = request.query_params.get(name, "0")
-    if value not in ("0", "1"):
-        raise ApiError(422, "usage", f"{name}={value}", f"{name} is 0 or 1")
-    return value == "1"
-
-
 def _timeout_s(request: Request) -> float:
     value = request.query_params.get("timeout_s", str(_DEFAULT_REFRESH_S))
     try:
@@ -213,10 +206,6 @@ def _timeout_s(request: Request) -> float:
     return timeout_s
 
 
-def _json(content: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content) + b"\n", status, media_type=_JSON)
-
-
 def _error(
     status: int, kind: str, message: str, hint: str, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -226,6 +215,14 @@ def _error(
 
 async def _refused(_request: Request, exc: ApiError) -> Response:
     return _error(exc.status, exc.kind, exc.message, exc.hint)
+
+
+async def _refused_there(request: Request, exc: RequestRefused) -> Response:
+    return await _refused(request, control.refused(exc))
+
+
+async def _unreached(request: Request, exc: HostFailure) -> Response:
+    return await _refused(request, control.unreached(exc))
 
 
 async def _not_possible(_request: Request, exc: FleetError) -> Response:

@@ -14,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fleet.api.control import SCOPE
+
 _OPEN = ("/healthz", "/readyz")  # say nothing about the fleet
 _TOKEN_BYTES = 32
 
@@ -21,24 +23,32 @@ _TOKEN_BYTES = 32
 class Guard:
     """ASGI middleware. `hosts` are the Host headers that are ours, with port.
 
+    `token` lets read; `control_token` also start, answer and stop sessions: the scope says which was shown, and
+    `fleet.api.control` refuses the other.
+
     None: it listens on every address, behind any port that is mapped to it. Then any address will do, but no
     name: a name is what DNS rebinding needs.
     """
 
-    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str] | None, control_token: str) -> None:
         self._app = app
-        self._token = token.encode()
+        self._token, self._control_token = token.encode(), control_token.encode()
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request: on to the application, or refused."""
-        if scope["type"] != "http" or (refusal := self._refusal(Headers(scope=scope), scope["path"])) is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if (refusal := self._refusal(headers, scope["path"])) is None:
+            may_control = hmac.compare_digest(_shown(headers), self._control_token)
+            await self._app({**scope, SCOPE: may_control}, receive, send)
             return
         status, message, hint = refusal
         body = {"error": {"kind": "forbidden", "message": message, "hint": hint}}
-        headers = {"www-authenticate": "Bearer"} if status == 401 else None
-        await JSONResponse(body, status, headers)(scope, receive, send)
+        challenge = {"www-authenticate": "Bearer"} if status == 401 else None
+        await JSONResponse(body, status, challenge)(scope, receive, send)
 
     def _refusal(self, headers: Headers, path: str) -> tuple[int, str, str] | None:
         if not self._is_ours(headers.get("host", "").lower()):
@@ -46,8 +56,9 @@ class Guard:
             return 403, "the Host header is not one of this daemon's", f"call it by {ours}"
         if path in _OPEN:
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+        shown = _shown(headers)
+        is_known = [hmac.compare_digest(shown, known) for known in (self._token, self._control_token)]
+        if not any(is_known):
             return (
                 401,
                 "no token, or a wrong one",
@@ -57,6 +68,12 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         return _is_address(host) if self._hosts is None else host in self._hosts
+
+
+def _shown(headers: Headers) -> bytes:
+    """The token that a request shows; empty if it shows none."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return given.strip().encode() if scheme.lower() == "bearer" else b""
 
 
 def _is_address(host: str) -> bool:

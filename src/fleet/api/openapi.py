@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 import fleet
+from fleet.api import control
 from fleet.views.entries import Document, HostEntry, HostErrorEntry, SessionEntry
 
 _REF = "#/components/schemas/{name}"
@@ -66,7 +67,7 @@ class Daemon(msgspec.Struct, frozen=True):
     loop_lag_p99_s: float
 
 
-_TYPES = (Document, SessionEntry, Hosts, Refreshed, Retried, Reloaded, Daemon, Error)
+_TYPES = (Document, SessionEntry, Hosts, Refreshed, Retried, Reloaded, Daemon, Error, *control.TYPES)
 
 
 def description() -> dict[str, Any]:
@@ -124,6 +125,7 @@ def _paths() -> dict[str, Any]:
                 [_path("key", "The session's key, `host:id`.")],
             )
         },
+        **_control_paths(choice),
         "/v1/events": {
             "get": _operation(
                 "Each change once, as server-sent events. Types: hello, host, session, gone, gap.",
@@ -175,10 +177,69 @@ def _paths() -> dict[str, Any]:
     }
 
 
+def _control_paths(choice: list[dict[str, Any]]) -> dict[str, Any]:
+    """What starts, follows, answers and stops sessions."""
+    usage = {"422": _answer(Error, "A parameter is wrong."), "403": _answer(Error, "It is not permitted.")}
+    of_hosts = {"415": _answer(Error, "The body is not said to be JSON."), **usage}
+    key = _path("key", "The session's key, `host:id` or `host:name`.")
+    acted = {"200": _answer(control.Acted, "It is done."), **of_hosts, **_NOT_DONE}
+    runs = _answer(control.Runs, "The runs, and the hosts that could not say.")
+    verbs = {
+        "send": ("Say something to a session.", control.SendBody),
+        "interrupt": ("End the running turn of a session.", control.InterruptBody),
+        "decide": ("Decide an approval.", control.DecideBody),
+        "answer": ("Answer a question.", control.AnswerBody),
+        "stop": ("End a session's processes.", control.StopBody),
+    }
+    logs = {"200": _ndjson("What the session said: lines of the control wire."), **usage, **_NOT_DONE}
+    follow, stderr = _flag("follow", "Go on until it ends."), _flag("stderr", "Its standard error.")
+    return {
+        "/v1/sessions/start": {
+            "post": _operation(
+                "Start a session on each host.", {"200": runs, **of_hosts}, body=control.StartBody
+            )
+        },
+        **{
+            f"/v1/sessions/{{key}}/{verb}": {"post": _operation(summary, acted, [key], body=body)}
+            for verb, (summary, body) in verbs.items()
+        },
+        "/v1/sessions/{key}/logs": {"get": _operation("What a session said.", logs, [key, follow, stderr])},
+        "/v1/approvals": {
+            "get": _operation(
+                "Every approval and question that is open, oldest first.",
+                {"200": _answer(control.Open, "Those that are open."), **usage},
+                choice,
+            )
+        },
+        "/v1/runs": {"get": _operation("The sessions that fleet has started.", {"200": runs, **usage}, choice)},
+        "/v1/runs/prune": {
+            "post": _operation("Forget what has ended.", {"200": runs, **of_hosts}, body=control.PruneBody)
+        },
+        "/v1/runs/{key}": {
+            "delete": _operation(
+                "Forget a run and its logs.",
+                {"200": _answer(control.Acted, "It is forgotten."), **usage, **_NOT_DONE},
+                [key, _flag("stop", "Stop it first if it runs.")],
+            )
+        },
+    }
+
+
 def _operation(
-    summary: str, responses: dict[str, Any], parameters: list[dict[str, Any]] | None = None
+    summary: str,
+    responses: dict[str, Any],
+    parameters: list[dict[str, Any]] | None = None,
+    body: type | None = None,
 ) -> dict[str, Any]:
-    return {"summary": summary, "parameters": parameters or [], "responses": responses}
+    operation = {"summary": summary, "parameters": parameters or [], "responses": responses}
+    if body is not None:
+        schema = {"schema": {"$ref": _REF.format(name=body.__name__)}}
+        operation["requestBody"] = {"required": True, "content": {"application/json": schema}}
+    return operation
+
+
+def _ndjson(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {control.NDJSON: {"schema": {"type": "string"}}}}
 
 
 def _answer(type_: type, text: str, headers: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -203,6 +264,13 @@ def _flag(name: str, text: str) -> dict[str, Any]:
     return _query(name, {"type": "string", "enum": ["0", "1"], "default": "0"}, text)
 
 
+_NOT_DONE = {
+    "404": _answer(Error, "No such session."),
+    "409": _answer(Error, "It cannot be done to this session, or not any more."),
+    "502": _answer(Error, "The tool, or the agent, there said no."),
+    "503": _answer(Error, "The host cannot be reached now."),
+    "504": _answer(Error, "The tool did not answer in time."),
+}
 _STRINGS = {"type": "array", "items": {"type": "string"}}
 _HOST = _query("host", _STRINGS, "Hosts: all, NAME, @GROUP, node[1-9,12], !NAME. May be repeated.")
 _EXCLUDE = _query("exclude", _STRINGS, "Hosts to leave out. May be repeated.")

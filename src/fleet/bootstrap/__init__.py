@@ -5,7 +5,6 @@
     bundle.py    agent + wheels -> one archive, and the name that tells its content
     unpack.py    the program that a host runs to unpack one
     outcome.py   what that program says -> why it failed                                      (pure)
-    outcome.py   what that program says -> why it failed                                      (pure)
 
 requirements.txt pins what is shipped, with the hashes of every wheel of those releases.
 """

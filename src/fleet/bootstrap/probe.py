@@ -72,6 +72,27 @@ class Target(NamedTuple):
         return f"{self.machine}-{self.abi}-{self.system}"
 
 
+def common() -> list[Target]:
+    """The kinds of hosts that there are wheels for: each of `PYTHONS`, on Linux and macOS, x86-64 and ARM 64.
+
+    Those for the oldest glibc and macOS, which run on later ones, too.
+    """
+    systems = (
+        ("linux", ("x86_64", "aarch64"), "glibc", (2, 17)),
+        ("linux", ("x86_64", "aarch64"), "musl", ()),
+        ("darwin", ("x86_64", "arm64"), "", (11, 0)),
+    )
+    newest = max(int(name.rpartition(".")[2]) for name in PYTHONS if "." in name)
+    found = []
+    for platform, machines, libc, version in systems:
+        for machine in machines:
+            for minor in range(OLDEST_PYTHON[1], newest + 1):
+                python = Python("python3", "cpython", (3, minor), "", 64, platform, machine, libc, version)
+                system, platforms = _system(python)
+                found.append(Target(python.command, python.version, "", machine, system, platforms))
+    return found
+
+
 def parse(output: bytes) -> Report | None:
     """The report in what a host wrote to stderr; None if there is none in it."""
     mark = REPORT_MARK.encode()

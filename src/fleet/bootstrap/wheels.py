@@ -14,15 +14,17 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fleet.bootstrap import not_installed
-from fleet.bootstrap.probe import Target
+from fleet.bootstrap.probe import Target, common
 from fleet.errors import HostFailure
 from fleet.text import clean_bytes
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+FETCHES_AT_ONCE = 4
 PIP_TIMEOUT_S = 120.0  # for three wheels of half a megabyte in all
 
 # name==version ; python_full_version < '3.11' \ (and then its hashes): all that `uv pip compile` writes for us
@@ -76,7 +78,8 @@ async def collect(target: Target, cache: Path, beside: Path) -> list[bytes]:
     directory = cache / "wheels" / _name(target, wanted)
     if (found := read(directory, wanted)) is not None:
         return found
-    await _download(target, wanted, directory, beside)
+    if (reason := await _download(target, wanted, directory, beside)) is not None:
+        raise _nothing_to_send(target, wanted, beside, reason)
     if (found := read(directory, wanted)) is not None:
         return found
     raise not_installed(f"wheels in {directory} are not what pip put there", "empty that directory")
@@ -104,11 +107,28 @@ def _names(wanted: tuple[Pin, ...]) -> list[str]:
     return [pin.requirement for pin in wanted]
 
 
-async def _download(target: Target, wanted: tuple[Pin, ...], directory: Path, beside: Path) -> None:
-    """Fill the directory; each wheel appears in it whole. Raises `HostFailure`."""
+async def fetch(targets: Sequence[Target], directory: Path) -> list[str | None]:
+    """Fill a directory for machines without internet. Of each target why that failed, None if it did not."""
+    turns = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    async def one(target: Target) -> str | None:
+        async with turns:
+            try:
+                return await _download(target, pins(target.python), directory, directory)
+            except HostFailure as failure:
+                return failure.error.message
+
+    return await asyncio.gather(*map(one, targets))
+
+
+async def _download(target: Target, wanted: tuple[Pin, ...], directory: Path, beside: Path) -> str | None:
+    """Fill the directory; each wheel appears in it whole. Why it could not be filled, None if it is.
+
+    Raises `HostFailure` where nothing can be written.
+    """
     pip = _pip()
     if pip is None:
-        raise _nothing_to_send(target, wanted, beside, "there is no pip here")
+        return "there is no pip here"
     said = "there is no wheel for it"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,7 +142,7 @@ async def _download(target: Target, wanted: tuple[Pin, ...], directory: Path, be
                 if failure is None:
                     for wheel in fresh.glob("*.whl"):
                         wheel.replace(directory / wheel.name)
-                    return
+                    return None
                 said = failure
     except OSError as exc:
         raise not_installed(
@@ -131,7 +151,7 @@ async def _download(target: Target, wanted: tuple[Pin, ...], directory: Path, be
         ) from None
     with contextlib.suppress(OSError):
         directory.rmdir()  # a host may say that it is anything: what it says leaves no trace
-    raise _nothing_to_send(target, wanted, beside, said)
+    return said
 
 
 def pip_arguments(target: Target) -> list[str]:
@@ -181,9 +201,11 @@ async def _run(*argv: str) -> str | None:
 
 
 def _nothing_to_send(target: Target, wanted: tuple[Pin, ...], beside: Path, reason: str) -> HostFailure:
-    command = " ".join(["pip", *pip_arguments(target), "-d", "wheels", *_names(wanted)])
+    command = f"fleet hosts wheels ./wheels --for {target.name}"
+    if target.name not in {kind.name for kind in common()}:
+        command = " ".join(["pip", *pip_arguments(target), "-d", "wheels", *_names(wanted)])
     return not_installed(
         f"no fleet-agent there, and what it needs ({', '.join(_names(wanted))}) could not be had here for"
         f" {target.name}: {reason}",
-        f"on a machine with internet `{command}`; put those files into {beside} here",
+        f"on a machine with internet `{command}`; put the files of ./wheels into {beside} here",
     )

@@ -8,6 +8,12 @@ import typer
 
 import fleet
 from fleet.cli import daemon, links
+from fleet.cli.attaching import attach, resume
+from fleet.cli.deciding import answer, approvals, approve, deny
+from fleet.cli.logs import logs
+from fleet.cli.running import run
+from fleet.cli.runs import delete, prune, ps
+from fleet.cli.saying import interrupt, send, stop
 from fleet.cli.schema import schema
 from fleet.cli.status import status
 from fleet.cli.watching import wait, watch
@@ -24,6 +30,23 @@ app = typer.Typer(
 app.command()(status)
 app.command()(watch)
 app.command()(wait)
+for command in (
+    run,
+    ps,
+    attach,
+    logs,
+    send,
+    interrupt,
+    approvals,
+    approve,
+    deny,
+    answer,
+    stop,
+    delete,
+    prune,
+    resume,
+):
+    app.command()(command)
 app.command()(schema)
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(links.app, name="hosts")

@@ -16,9 +16,14 @@ _POLL_S = 0.05
 def told(method: str, path: str, timeout_s: float = client.ANSWER_TIMEOUT_S) -> Any:
     """The answer, decoded. Raises `DaemonError` when none is running, `UsageError` for what is refused."""
     try:
-        answer = client.ask(path, method=method, timeout_s=timeout_s)
+        return told_if_running(method, path, timeout_s)
     except NoDaemon as exc:
         raise DaemonError(f"{exc}; start one with `fleet daemon`") from None
+
+
+def told_if_running(method: str, path: str, timeout_s: float = client.ANSWER_TIMEOUT_S) -> Any:
+    """The same where a daemon need not run. Raises `NoDaemon` then."""
+    answer = client.ask(path, method=method, timeout_s=timeout_s)
     check(answer)
     return json.loads(answer.body)
 

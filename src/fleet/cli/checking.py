@@ -5,17 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile, FailOn
+from fleet.cli.options import ConfigFile, FailOn, HostArguments
 
 if TYPE_CHECKING:
     from fleet.checks import Check
-
-HostArguments = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[HOST]...", help="Expressions as of --host: all, NAME, @GROUP, node[1-9,12], !NAME."
-    ),
-]
 
 
 def check(
@@ -38,11 +31,8 @@ def check(
     from fleet import checking, collector
     from fleet.cli.outcome import exit_code
     from fleet.config import load
-    from fleet.hosts import select
 
-    loaded = load(config)
-    specs = select(hosts or [], [], loaded.hosts, loaded.groups)
-    checks = collector.run(checking.check_fleet(specs, timeout))
+    checks = collector.run(checking.check_fleet(load(config).select(hosts or []), timeout))
     if json:
         write_json(checks)
     else:

@@ -9,7 +9,6 @@ from fleet.cli.options import Format
 from fleet.cli.render import View, again, once
 from fleet.cli.terminal import terminal, write
 from fleet.config import load
-from fleet.hosts import select
 from fleet.model import Fleet
 from fleet.views.document import document
 from fleet.views.entries import Document
@@ -27,7 +26,7 @@ def show(
 ) -> tuple[int, int]:
     """Read the hosts and print their state, again and again with `every_s`. How many failed, of how many."""
     loaded = load(config)
-    specs = select(hosts, excludes, loaded.hosts, loaded.groups)
+    specs = loaded.select(hosts, excludes)
     view = View(chosen, why, configured=loaded.path is not None)
     if every_s:
         from fleet.cli.watch import watch
@@ -41,8 +40,7 @@ def show(
 
 def document_of(hosts: Sequence[str], excludes: Sequence[str], config: Path | None) -> Document:
     """One reading of the hosts."""
-    loaded = load(config)
-    specs = select(hosts, excludes, loaded.hosts, loaded.groups)
+    specs = load(config).select(hosts, excludes)
     return _document(collector.run(collector.read_fleet(specs)))
 
 

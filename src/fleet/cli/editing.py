@@ -4,9 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from fleet import client, files, paths
+from fleet import files, paths
+from fleet.cli.asking import told_if_running
+from fleet.client import NoDaemon
 from fleet.config import Config
-from fleet.errors import ConfigError
+from fleet.errors import ConfigError, FleetError
 
 Edit = Callable[[str, Path], tuple[str, Config]]
 
@@ -34,18 +36,15 @@ def edit(path: Path, change: Edit) -> Config:
 
 def told_to_reload(path: Path) -> str | None:
     """Have the daemon that runs with this file read it again. What came of it; None if no daemon runs."""
-    import json
-
     try:
-        known = json.loads(client.ask("/v1/daemon").body)
+        known = told_if_running("GET", "/v1/daemon")
         if known["config"] not in (None, str(path.absolute())):
             return f"the daemon runs with {known['config']} and was not told"
-        answer = client.ask("/v1/reload", method="POST")
-        if answer.status != 200:
-            return f"the daemon did not take it: {json.loads(answer.body)['error']['message']}"
-        return f"the daemon follows {json.loads(answer.body)['hosts']} hosts now"
-    except client.NoDaemon:
+        return f"the daemon follows {told_if_running('POST', '/v1/reload')['hosts']} hosts now"
+    except NoDaemon:
         return None
+    except FleetError as exc:
+        return f"the daemon did not take it: {exc}"
     except (ValueError, KeyError, TypeError):
         return "a daemon runs that fleet does not understand; restart it"
 
@@ -53,6 +52,7 @@ def told_to_reload(path: Path) -> str | None:
 def told_to_retry(name: str) -> bool:
     """Have a running daemon connect to a host now, not after its back-off. Whether one does."""
     try:
-        return client.ask(f"/v1/hosts/{name}/retry", method="POST").status == 202
-    except client.NoDaemon:
+        told_if_running("POST", f"/v1/hosts/{name}/retry")
+    except (NoDaemon, FleetError):
         return False
+    return True

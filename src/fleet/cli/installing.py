@@ -2,22 +2,18 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fleet.cli.options import ConfigFile
+from fleet.cli.options import ConfigFile, NamedHosts
 
 if TYPE_CHECKING:
     from fleet.config import HostSpec
     from fleet.installing import Done
 
-HostArguments = Annotated[
-    list[str], typer.Argument(metavar="HOST...", help="Expressions as of --host: all, NAME, @GROUP, n[1-9].")
-]
 
-
-def install(hosts: HostArguments, config: ConfigFile = None) -> None:
+def install(hosts: NamedHosts, config: ConfigFile = None) -> None:
     """Put this fleet's agent on hosts now, into ~/.cache/fleet/agent there, whatever is installed otherwise.
 
     `fleet status` does so by itself where no agent is found. Exit codes as those of `fleet status`.
@@ -27,8 +23,8 @@ def install(hosts: HostArguments, config: ConfigFile = None) -> None:
     _run(hosts, config, installing.install, lambda done: f"this fleet's agent is there ({done.target})")
 
 
-def uninstall(hosts: HostArguments, config: ConfigFile = None) -> None:
-    """Take away what fleet has put on hosts. An agent that was installed otherwise stays.
+def uninstall(hosts: NamedHosts, config: ConfigFile = None) -> None:
+    """Take away what fleet has put on hosts, also for `restrict`. An agent that was installed otherwise stays.
 
     Where `install` is "auto", the next reading puts it there again. Exit codes as those of `fleet status`.
     """
@@ -47,10 +43,8 @@ def _run(
     from fleet.cli.options import FailOn
     from fleet.cli.outcome import exit_code
     from fleet.config import load
-    from fleet.hosts import select
 
-    loaded = load(config)
-    specs = [spec for spec in select(hosts, [], loaded.hosts, loaded.groups) if not spec.is_local]
+    specs = [spec for spec in load(config).select(hosts) if not spec.is_local]
     if not specs:
         print("nothing to do: this machine runs the agent that is beside fleet")
         return

@@ -8,6 +8,7 @@ import typer
 
 from fleet.cli.adding import add, remove
 from fleet.cli.checking import check
+from fleet.cli.fetching import fetch
 from fleet.cli.importing import import_
 from fleet.cli.installing import install, uninstall
 from fleet.cli.listing import list_, show
@@ -26,6 +27,7 @@ app.command()(show)
 app.command()(check)
 app.command()(install)
 app.command()(uninstall)
+app.command("wheels")(fetch)
 app.command()(trust)
 app.command()(restrict)
 

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleet.cli.checking import HostArguments
-from fleet.cli.options import ConfigFile
+from fleet.cli.options import ConfigFile, HostArguments
 
 if TYPE_CHECKING:
     from fleet.config import HostSpec
@@ -17,10 +16,9 @@ def list_(hosts: HostArguments = None, json: _Json = False, config: ConfigFile =
     """Print the names of the hosts, one a line, for scripts. Connects to none."""
     from fleet.cli.terminal import write
     from fleet.config import load
-    from fleet.hosts import select
 
     loaded = load(config)
-    specs = select(hosts or [], [], loaded.hosts, loaded.groups)
+    specs = loaded.select(hosts or [])
     if not json:
         write("".join(f"{spec.name}\n" for spec in specs))
         return
@@ -82,13 +80,10 @@ def show(
 def _by_ssh(spec: "HostSpec") -> dict[str, Any]:
     if spec.is_local:
         return {}
-    from fleet import collector, transport
-    from fleet.errors import FleetError, HostFailure
+    from fleet import transport
+    from fleet.cli.named import done_with
 
-    try:
-        return collector.run(transport.by_ssh(spec))
-    except HostFailure as failure:
-        raise FleetError(f"{spec.name}: {failure.error.message}; {failure.error.hint}") from None
+    return done_with(spec, transport.by_ssh(spec))
 
 
 def _shown(value: Any) -> str:

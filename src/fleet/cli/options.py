@@ -47,6 +47,9 @@ Excludes = Annotated[
     list[str] | None,
     typer.Option("--exclude", "-x", metavar="EXPR", envvar="FLEET_EXCLUDE", help="Hosts to leave out."),
 ]
+_EXPRESSIONS = "Expressions as of --host: all, NAME, @GROUP, node[1-9,12], !NAME."
+HostArguments = Annotated[list[str] | None, typer.Argument(metavar="[HOST]...", help=_EXPRESSIONS)]
+NamedHosts = Annotated[list[str], typer.Argument(metavar="HOST...", help=_EXPRESSIONS)]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", envvar="FLEET_CONFIG", help="The hosts.toml to use."),

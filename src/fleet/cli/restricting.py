@@ -37,21 +37,18 @@ def restrict(
     """Print the authorized_keys line with which a key can observe a host and do nothing else there.
 
     No shell, no other command, no files, no forwarding: only the agent's readings. Make a key of its own for
-    it, or the key that you log in with is restricted. --install logs in with the host's `identity`, keeps all
-    other lines and a backup, and tries the key afterwards. Exit codes: 0; 2 nothing was changed; 5 the key does
-    not work yet.
+    it, or the key that you log in with is restricted. --install logs in with the host's `identity`, installs an
+    agent where there is none but a shipped one, keeps all other lines and a backup, and tries the key
+    afterwards. Exit codes: 0; 2 the key is not there; 5 it does not work yet.
     """
-    from fleet import authorized
-    from fleet.config import load
-    from fleet.errors import UsageError
+    from fleet import authorized, launch
+    from fleet.cli.named import remote_host
 
-    spec = load(config).hosts.get(name)
-    if spec is None or spec.is_local:
-        raise UsageError(f"there is no host {name!r} to ssh to; `fleet hosts list` names them all")
+    spec = remote_host(name, config)
     private = _private(spec, key)
     public = _public(private)
     if not install:
-        print(authorized.line(public, spec.agent_command or authorized.DEFAULT_AGENT, privacy))
+        print(authorized.line(public, spec.agent_command or launch.KEPT_AGENT, privacy))
         return
     _install(spec, public, privacy, file, ask=not yes)
     sys.stdout.flush()
@@ -84,8 +81,7 @@ def _public(private: Path) -> str:
 
 
 def _install(spec: "HostSpec", public: str, privacy: str, file: str, *, ask: bool) -> None:
-    from fleet import collector
-    from fleet.errors import FleetError, HostFailure
+    from fleet.cli.named import done_with
     from fleet.transport import Transport
     from fleet.transport.deadlines import Deadlines
 
@@ -93,28 +89,30 @@ def _install(spec: "HostSpec", public: str, privacy: str, file: str, *, ask: boo
         async with Transport() as transport, transport.remote(spec, Deadlines(spec.timeouts)) as remote:
             await _replace(remote, spec, public, privacy, file, ask=ask)
 
-    try:
-        collector.run(run())
-    except HostFailure as failure:
-        error = failure.error
-        raise FleetError(f"{spec.name}: {error.message}; {error.hint.replace('HOST', spec.name)}") from None
+    done_with(spec, run())
 
 
 async def _replace(
     remote: "Remote", spec: "HostSpec", public: str, privacy: str, file: str, *, ask: bool
 ) -> None:
-    from fleet import authorized
+    from fleet import authorized, launch
     from fleet.errors import UsageError
 
-    new = authorized.line(public, spec.agent_command or await _agent(remote, spec), privacy)
+    agent = spec.agent_command or await _installed(remote, spec)
+    new = authorized.line(public, agent or launch.KEPT_AGENT, privacy)
     reading = await _read(remote, spec, file)
     text = authorized.with_line(reading.text, new)
-    if text == reading.text:
+    if text == reading.text and agent:
         print(f"{spec.name}: {file} has the line already")
         return
+    if not agent:
+        kept = f"{launch.KEPT_FILES}, started by {launch.KEPT_AGENT}"
+        print(f"{spec.name} has no installed agent, and gets fleet's: {kept}")
     print(f"{file} on {spec.name} gets, with all its other lines kept:\n{new}")
     if ask:
         _confirm(spec.name)
+    if not agent:
+        await _keep(remote, spec)
     raw = text.encode()
     ran = await remote.run(authorized.write_command(file, reading.checksum, len(raw)), raw)
     if ran.status != 0:
@@ -125,18 +123,35 @@ async def _replace(
     print(f"{spec.name}: {file} is changed{backup}")
 
 
-async def _agent(remote: "Remote", spec: "HostSpec") -> str:
-    """Where the host's installed agent is: one that fleet ships by itself moves with each version."""
-    from fleet import checks, launch
+async def _installed(remote: "Remote", spec: "HostSpec") -> str | None:
+    """Where the host's installed agent is; None where fleet may install one."""
+    from fleet import checks
     from fleet.errors import UsageError
 
-    probe = checks.probed((await remote.run(launch.probe_command())).out)
-    if probe is None or not probe.agent:
+    probe = checks.probed((await remote.probe()).out)
+    if probe is None:
+        raise UsageError(f"{spec.name}: it runs no command of ours, so the line has to be added by hand")
+    if probe.agent:
+        return probe.agent.split(" fleet-agent ")[0]
+    if spec.install == "never":
         raise UsageError(
-            f"{spec.name}: no fleet-agent is installed there that a forced command could name; run"
+            f"{spec.name}: no fleet-agent is installed there that a forced command could name, and its"
+            ' `install` is "never"; run `pipx install fleet-sessions-agent` there, or set `agent_command`'
+        )
+    return None
+
+
+async def _keep(remote: "Remote", spec: "HostSpec") -> None:
+    """Install an agent there: the path of the one that fleet ships by itself changes with each release."""
+    from fleet.errors import UsageError
+
+    await remote.ship()
+    ran = await remote.keep()
+    if ran.status != 0:
+        raise UsageError(
+            f"{spec.name}: no agent could be installed there: {ran.said()}; nothing else was changed; run"
             " `pipx install fleet-sessions-agent` there, or set `agent_command`"
         )
-    return probe.agent.split(" fleet-agent ")[0]
 
 
 async def _read(remote: "Remote", spec: "HostSpec", file: str) -> "Reading":

@@ -12,6 +12,7 @@ from fleet.cli.options import ConfigFile
 if TYPE_CHECKING:
     from fleet.config import HostSpec
     from fleet.transport.hostkeys import HostKey, HostKeys
+    from fleet.transport.sshfp import Published
 
 
 def trust(
@@ -30,16 +31,14 @@ def trust(
     """Show the host key that a machine presents, and write it to known_hosts if you say yes.
 
     Compare the fingerprint with the machine's own: there, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`.
-    Only that key is stored, in the file that ssh would use. Exit codes: 0 it is trusted; 2 it is not, and
-    nothing changed.
+    What DNS publishes of it (SSHFP) stands beside it, and answers nothing for you. Only that key is stored, in
+    the file that ssh would use. Exit codes: 0 it is trusted; 2 it is not, and nothing changed.
     """
     from fleet.cli.editing import told_to_retry
-    from fleet.config import load
+    from fleet.cli.named import remote_host
     from fleet.errors import UsageError
 
-    spec = load(config).hosts.get(name)
-    if spec is None or spec.is_local:
-        raise UsageError(f"there is no host {name!r} to ssh to; `fleet hosts list` names them all")
+    spec = remote_host(name, config)
     keys = _asked(spec)
     key = _chosen(keys, fingerprint, name)
     if key in keys.trusted:
@@ -53,16 +52,18 @@ def trust(
             " in its place; find out which, then add --replace"
         )
     if fingerprint is None:
+        _refuse_another(keys, key, name)
         _confirm(name)
     _write(keys, key, path)
     print(f"{name}: trusted; {keys.name} is in {path}")
     if told_to_retry(name):
         print("the daemon connects to it again")
+    else:
+        print(f"next: `fleet hosts check {name}`")
 
 
 def _asked(spec: "HostSpec") -> "HostKeys":
-    from fleet import collector
-    from fleet.errors import FleetError, HostFailure
+    from fleet.cli.named import done_with
     from fleet.transport import Transport
     from fleet.transport.deadlines import Deadlines
 
@@ -70,11 +71,7 @@ def _asked(spec: "HostSpec") -> "HostKeys":
         async with Transport() as transport:
             return await transport.host_keys(spec, Deadlines(spec.timeouts))
 
-    try:
-        return collector.run(ask())
-    except HostFailure as failure:
-        error = failure.error
-        raise FleetError(f"{spec.name}: {error.message}; {error.hint.replace('HOST', spec.name)}") from None
+    return done_with(spec, ask())
 
 
 def _chosen(keys: "HostKeys", fingerprint: str | None, name: str) -> "HostKey":
@@ -113,7 +110,37 @@ def _show(keys: "HostKeys", key: "HostKey", path: Path) -> None:
         print(f"trusted   {old.algorithm} {old.fingerprint}  (now, and another)")
     if keys.has_authority:
         print("trusted   a certificate authority, which has not signed this key")
+    if keys.dns:
+        print(f"dns       {_published(keys.dns, key)}")
     print(f"stored    as {keys.name} in {path}")
+
+
+def _published(dns: "Published", key: "HostKey") -> str:
+    """What DNS says of the key, and what that is worth."""
+    from fleet.transport.sshfp import Verdict
+
+    if dns.failure:
+        return f"could not be asked for SSHFP records: {dns.failure}"
+    verdict = dns.verdict(key.text)
+    if verdict is Verdict.ABSENT:
+        return "has no SHA-256 SSHFP record for a key of this kind"
+    if verdict is Verdict.DIFFERS:
+        return f"DIFFERS: {dns.name} has SSHFP records for this kind of key, and none is of this one"
+    if dns.is_authenticated:
+        return f"matches an SSHFP record of {dns.name}, signed (DNSSEC)"
+    return "matches, but DNS is not signed: who can answer for the machine may answer for its DNS, too"
+
+
+def _refuse_another(keys: "HostKeys", key: "HostKey", name: str) -> None:
+    from fleet.errors import UsageError
+    from fleet.transport.sshfp import Verdict
+
+    if keys.dns and keys.dns.verdict(key.text) is Verdict.DIFFERS:
+        raise UsageError(
+            f"{name}: this key is not the one that DNS publishes for {keys.dns.name}: somebody may answer in"
+            " its place, or the SSHFP records are old; if you have its fingerprint from the machine itself,"
+            " give it with --fingerprint"
+        )
 
 
 def _confirm(name: str) -> None:

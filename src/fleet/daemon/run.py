@@ -25,7 +25,7 @@ from fleet.service import Service
 
 DRAIN_S = 3.0  # for requests that are being answered; the rest of five seconds is for hosts to be let go
 MAX_FILES = 32_768  # three for each of the most hosts that a configuration may have
-_LAG_EVERY_S = 0.25
+_LAG_EVERY_S = 0.5
 
 log = logging.getLogger("fleet.daemon")
 
@@ -95,7 +95,23 @@ def _server(application: object) -> "_Server":
 
 
 class _Server(uvicorn.Server):
-    """One that leaves signals to us."""
+    """One that leaves signals to us, and does not look ten times a second whether it should end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+
+    def end(self) -> None:
+        """Let `serve` return, once the requests that are being answered are."""
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        """Until `end`; meanwhile the Date header is set each second."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._told.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,13 +120,13 @@ class _Server(uvicorn.Server):
 
 
 def _guarded(service: Service, listen: Listen) -> Guard:
-    path = paths.token_path(os.environ)
+    path, control_path = paths.token_path(os.environ), paths.control_token_path(os.environ)
     try:
-        secret = token(path)
+        secret, control_secret = token(path), token(control_path)
     except OSError as exc:
-        raise DaemonError(f"the token in {path} cannot be read or made: {exc.strerror}") from None
+        raise DaemonError(f"{exc.filename or path}: no token can be read or made: {exc.strerror}") from None
     log.info("the token for http://%s:%d is in %s", listen.host, listen.port, path)
-    return Guard(app(service), secret, listen.names)
+    return Guard(app(service), secret, listen.names, control_secret)
 
 
 @contextmanager
@@ -139,7 +155,7 @@ async def _until_told(service: Service, servers: list[_Server]) -> AsyncIterator
             os._exit(1)
         service.stop()
         for server in servers:
-            server.should_exit = True
+            server.end()
 
     for number, act in _actions(service, stop):
         loop.add_signal_handler(number, act)

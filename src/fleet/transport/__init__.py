@@ -1,18 +1,23 @@
 """How a host's agent is reached: over SSH, or as a subprocess for this machine. The same frames either way.
 
     channel.py      frames of one running agent, whatever carries its bytes
+    control.py      requests to a control agent, and its replies
+    inbox.py        open connections, read together
     deadlines.py    how long each phase may take
     local.py        the agent as a subprocess
     login.py        where and how to log in: hosts.toml over ssh_config
     ssh.py          connections, and the agent over them           (asyncssh)
     remote.py       short commands beside the agent                (asyncssh)
     shipping.py     puts the agent on a host that lacks it         (asyncssh)
+    terminal.py     a program on a host in this very terminal       (asyncssh)
     hostkeys.py     which host keys a machine shows                (asyncssh)
+    sshfp.py        which host keys DNS publishes for it           (dnspython)
     turns.py        so many logins at a time
     resolver.py     names -> addresses, in threads that nobody waits for
     jumps.py        shared connections to jump hosts               (asyncssh)
     credentials.py  keys and known_hosts, loaded once              (asyncssh)
     sshconfig.py    what `ssh -G` says about a host
+    tokens.py       what ssh would make of the names of files that it leaves to us (pure)
     failures.py     what asyncssh raises -> HostFailure            (asyncssh)
 
 asyncssh takes 0.2 s to import: nothing does so before the first host that needs SSH.
@@ -26,8 +31,10 @@ from typing import TYPE_CHECKING
 from fleet.config import HostSpec
 from fleet.transport.channel import AgentChannel
 from fleet.transport.deadlines import Deadlines
+from fleet.transport.inbox import Inbox
 
 if TYPE_CHECKING:
+    from fleet.transport.control import ControlChannel
     from fleet.transport.hostkeys import HostKeys
     from fleet.transport.remote import Remote
     from fleet.transport.ssh import Dialer
@@ -43,10 +50,12 @@ class Transport:
     """Reaches hosts. One for a fan-out or a daemon: keys, known_hosts and jump connections are shared in it.
 
     `logins_at_once`: so many connections may be on their way from the TCP connection to the end of the login.
+    `inbox`: reads the connections of agents that are listened to together.
     """
 
-    def __init__(self, logins_at_once: int = LOGINS_AT_ONCE) -> None:
+    def __init__(self, logins_at_once: int = LOGINS_AT_ONCE, inbox: Inbox | None = None) -> None:
         self._logins_at_once = logins_at_once
+        self._inbox = inbox
         self._dialer: Dialer | None = None
         self._closing = AsyncExitStack()
 
@@ -74,6 +83,25 @@ class Transport:
             yield channel
 
     @asynccontextmanager
+    async def control(self, spec: HostSpec, deadlines: Deadlines) -> AsyncIterator["ControlChannel"]:
+        """The host's control agent, started, with its hello read. Its stdin ends on the way out.
+
+        Whether the host may be controlled is not asked here. Raises `HostFailure`.
+        """
+        if spec.is_local:
+            from fleet.transport import local
+
+            opened = local.control(spec, deadlines)
+        else:
+            opened = (await self._ssh()).control(spec, deadlines)
+        async with opened as channel:
+            yield channel
+
+    async def terminal(self, spec: HostSpec, command: str, deadlines: Deadlines) -> int:
+        """Run a command on a host (not on this one) in this terminal: its exit status. Raises `HostFailure`."""
+        return await (await self._ssh()).terminal(spec, command, deadlines)
+
+    @asynccontextmanager
     async def remote(self, spec: HostSpec, deadlines: Deadlines) -> AsyncIterator["Remote"]:
         """A host, logged in to; not for this machine. Raises `HostFailure`."""
         async with (await self._ssh()).remote(spec, deadlines) as remote:
@@ -99,7 +127,7 @@ class Transport:
             with _no_compiler():
                 from fleet.transport.ssh import Dialer
 
-            self._dialer = await self._closing.enter_async_context(Dialer(self._logins_at_once))
+            self._dialer = await self._closing.enter_async_context(Dialer(self._logins_at_once, self._inbox))
         return self._dialer
 
 

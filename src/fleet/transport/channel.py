@@ -1,36 +1,47 @@
-"""The frames of one running agent, whatever carries its bytes."""
+"""What one running agent says, frame by frame, whatever carries its bytes."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import NoReturn
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, ClassVar, Generic, NoReturn, TypeVar
 
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import NOT_EXECUTABLE, NOT_FOUND, REPORT_MARK
-from fleet.stream import BrokenStream, FrameStream
+from fleet.stream import BrokenStream, FrameStream, WireStream
 from fleet.text import clean, clean_bytes
-from fleet_agent.wire import MAX_STDERR_BYTES, Frame, Heartbeat, Hello, Snapshot
+from fleet_agent.wire import MAX_STDERR_BYTES, Heartbeat, Hello, Snapshot
+
+if TYPE_CHECKING:
+    from fleet.transport.control import ControlChannel
+
+F = TypeVar("F")
 
 _TAIL_CHARS = 300  # of stderr, shown in a message
 _REPORT_MARK = REPORT_MARK.encode()  # such lines are for fleet, not for a message
 
 
-class AgentChannel:
+class Channel(Generic[F]):
     """What one agent says, frame by frame.
 
     The carrier (an SSH session, a subprocess) calls `stdout`, `stderr` and `ended` as things happen, and sets
-    `stop`; a reader awaits `hello`, `snapshot` and `frame`, which raise `HostFailure` once there is no more.
+    `send` and the others; a reader awaits `hello` and `frame`, which raise `HostFailure` once there is no more.
     Who reads for long has each frame handed over (`listen`) and awaits the `end`: no task wakes for a frame.
     """
 
-    def __init__(self) -> None:
+    AFTER_HELLO: ClassVar[Phase]
+
+    def __init__(self, stream: WireStream[F]) -> None:
         self.send: Callable[[bytes], None] = lambda _line: None  # to the agent's stdin
         self.stop: Callable[[], None] = lambda: None  # stop listening to this host now
-        self.stream = FrameStream()
+        self.pause: Callable[[], None] = lambda: None  # have the carrier read no more, and again
+        self.resume: Callable[[], None] = lambda: None
+        self.together: Callable[[], None] = lambda: None  # have it read together with others'
+        self.stream = stream
         self.phase = Phase.HELLO
         self.stderr_bytes = 0  # that came in all
-        self._frames: deque[Frame] = deque()
-        self._take: Callable[[Frame], None] = self._frames.append
+        self._frames: deque[Hello | F] = deque()
+        self._take: Callable[[Hello | F], None] = self._frames.append
         self._stderr = bytearray()
         self._failure: HostFailure | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -74,7 +85,7 @@ class AgentChannel:
 
     # the reader's side
 
-    async def frame(self) -> Frame:
+    async def frame(self) -> Hello | F:
         """The next frame. Raises `HostFailure` when the agent or the connection to it has ended."""
         while not self._frames:
             if self._failure is not None:
@@ -83,11 +94,12 @@ class AgentChannel:
             await self._wake
         return self._frames.popleft()
 
-    def listen(self, take: Callable[[Frame], None]) -> None:
+    def listen(self, take: Callable[[Hello | F], None]) -> None:
         """Hand over all frames that are here, and each that comes from now on as it comes."""
         while self._frames:
             take(self._frames.popleft())
         self._take = take
+        self.together()
 
     async def end(self) -> NoReturn:
         """Wait for the end of a channel that is listened to. Raises `HostFailure`."""
@@ -97,15 +109,8 @@ class AgentChannel:
     async def hello(self) -> Hello:
         """The first frame."""
         frame = await self.frame()
-        assert isinstance(frame, Hello)  # FrameStream gives nothing else before it
-        self.phase = Phase.SNAPSHOT
-        return frame
-
-    async def snapshot(self) -> Snapshot:
-        """The next whole snapshot."""
-        while not isinstance(frame := await self.frame(), Snapshot):
-            assert isinstance(frame, Heartbeat)
-        self.phase = Phase.IDLE
+        assert isinstance(frame, Hello)  # a stream gives nothing else before it
+        self.phase = self.AFTER_HELLO
         return frame
 
     def _fail(self, failure: HostFailure) -> None:
@@ -120,7 +125,7 @@ class AgentChannel:
         """How far the agent had come, which may be farther than the reader."""
         if self.stream.hello is None:
             return Phase.HELLO
-        return Phase.SNAPSHOT if self.phase is Phase.HELLO else self.phase
+        return self.AFTER_HELLO if self.phase is Phase.HELLO else self.phase
 
     def _tail(self) -> str:
         lines = bytes(self._stderr[-4 * _TAIL_CHARS :]).split(b"\n")
@@ -157,3 +162,20 @@ class AgentChannel:
             f"the agent {how}{said}",
             "run it there by hand: `ssh HOST fleet-agent snapshot`",
         )
+
+
+class AgentChannel(Channel[Snapshot | Heartbeat]):
+    """An agent that only reads. `control` opens a channel to another beside it, over the same connection."""
+
+    AFTER_HELLO = Phase.SNAPSHOT
+
+    def __init__(self) -> None:
+        super().__init__(FrameStream())
+        self.control: Callable[[], AbstractAsyncContextManager[ControlChannel]]
+
+    async def snapshot(self) -> Snapshot:
+        """The next whole snapshot."""
+        while not isinstance(frame := await self.frame(), Snapshot):
+            assert isinstance(frame, Heartbeat)
+        self.phase = Phase.IDLE
+        return frame

@@ -5,8 +5,9 @@ known_hosts of 1,000 lines (docs/benchmarks.md). The daemon runs for months, in 
 are revoked, and certificates run out: a file that is not the one that was read is read again.
 """
 
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,24 @@ class Credentials:
     """Caches of key files and known_hosts files, each with the stamps of the files that it was read from."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, tuple[_Stamps, Sequence[asyncssh.SSHKeyPair]]] = {}
+        self._keys: dict[tuple[str, ...], tuple[_Stamps, Sequence[asyncssh.SSHKeyPair]]] = {}
         self._known_hosts: dict[tuple[str, ...], tuple[_Stamps, KnownHosts]] = {}
 
-    def keys(self, paths: Sequence[str], *, must_exist: bool, has_agent: bool) -> list[asyncssh.SSHKeyPair]:
-        """The key pairs in these files, certificates beside them included. Raises `HostFailure`.
+    def keys(
+        self, paths: Sequence[str], certificates: Sequence[str] = (), *, must_exist: bool, has_agent: bool
+    ) -> list[asyncssh.SSHKeyPair]:
+        """The key pairs in these files, and with certificates: beside them, or named. Raises `HostFailure`.
 
         `must_exist`: a file that is not there is an error (the user named it), not passed over. An encrypted
         key is left to ssh-agent, and an error where there is none and the user named it.
         """
         found: list[asyncssh.SSHKeyPair] = []
         for path in paths:
-            stamps = _stamps([path, f"{path}-cert.pub"])
-            if path not in self._keys or self._keys[path][0] != stamps:
-                self._keys[path] = (stamps, _load_keys(path, must_exist=must_exist, has_agent=has_agent))
-            found += self._keys[path][1]
+            files, stamps = (path, *certificates), _stamps([path, f"{path}-cert.pub", *certificates])
+            if files not in self._keys or self._keys[files][0] != stamps:
+                pairs = _load_keys(path, must_exist=must_exist, has_agent=has_agent)
+                self._keys[files] = (stamps, [*_certified(pairs, certificates), *pairs])
+            found += self._keys[files][1]
         return found
 
     def known_hosts(self, paths: Sequence[str]) -> "KnownHosts":
@@ -106,15 +110,55 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def public_keys(identities: Sequence[str]) -> list[bytes]:
-    """The keys in the .pub files beside identities: which of an ssh-agent's may be offered."""
-    found = []
-    for identity in identities:
+def left_to_agent(
+    loaded: Sequence[asyncssh.SSHKeyPair], identities: Sequence[str], certificates: Sequence[str]
+) -> list[bytes]:
+    """The keys and certificates that an ssh-agent may be asked for, where only these identities are offered."""
+    if sum(not pair.has_cert for pair in loaded) == len(identities):  # 500 hosts need not look for what is here
+        return []
+    have = {pair.public_data for pair in loaded}
+    return [key for key in public_keys(identities, certificates) if key not in have]
+
+
+def public_keys(identities: Sequence[str], certificates: Sequence[str] = ()) -> list[bytes]:
+    """The public keys of identities, and their certificates.
+
+    An identity may be the name of a public key, whose private one only ssh-agent has.
+    """
+    found = [key for identity in identities if (key := _public_key(f"{identity}.pub", identity))]
+    beside = [f"{identity}-cert.pub" for identity in identities]
+    return found + [certificate.public_data for certificate in _certificates([*beside, *certificates])]
+
+
+def _public_key(*paths: str) -> bytes | None:
+    """The first of these files that is a public key."""
+    for path in paths:
         try:
-            found.append(asyncssh.read_public_key(Path(f"{identity}.pub").expanduser()).public_data)
+            return asyncssh.read_public_key(Path(path).expanduser()).public_data
         except (OSError, asyncssh.KeyImportError):
             continue
-    return found
+    return None
+
+
+def _certificates(paths: Sequence[str]) -> Iterator[asyncssh.SSHCertificate]:
+    """Those that can be read; ssh passes over the others, too."""
+    for path in paths:
+        try:
+            yield asyncssh.read_certificate(Path(path).expanduser())
+        except (OSError, asyncssh.KeyImportError):
+            continue
+
+
+def _certified(
+    pairs: Sequence[asyncssh.SSHKeyPair], certificates: Sequence[str]
+) -> Iterator[asyncssh.SSHKeyPair]:
+    """The pairs once more, each with every certificate that is for it."""
+    for certificate in _certificates(certificates):
+        for pair in pairs:
+            if not pair.has_cert and pair.key_public_data == certificate.key.public_data:
+                certified = copy.copy(pair)
+                certified.set_certificate(certificate)
+                yield certified
 
 
 def agent_socket(identity_agent: str | None) -> str | None:
@@ -135,10 +179,11 @@ def _load_keys(path: str, *, must_exist: bool, has_agent: bool) -> Sequence[asyn
         reason, hint = "no such file", "mend `identity`"
     except (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as exc:
         reason, hint = clean(str(exc), 200), f"see what `ssh-keygen -l -f {path}` says"
-        if _is_locked(exc):
+        if _is_locked(exc) or _public_key(path):
             if has_agent:
                 return ()
-            reason, hint = "is encrypted, and no ssh-agent runs", f"start one and run `ssh-add {path}`"
+            reason = "is encrypted, and no ssh-agent runs" if _is_locked(exc) else "is a public key"
+            hint = f"start an ssh-agent and run `ssh-add {path.removesuffix('.pub')}`"
     if must_exist:
         raise HostFailure(ErrorKind.CONFIG, Phase.CONFIG, f"identity {path}: {reason}", hint)
     return ()

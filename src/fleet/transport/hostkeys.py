@@ -1,9 +1,10 @@
-"""Which host keys a machine has, and what known_hosts says of them: for a person to decide."""
+"""Which host keys a machine has, and what known_hosts and DNS say of them: for a person to decide."""
 
 import asyncio
 from typing import NamedTuple
 
 import asyncssh
+from dns.inet import is_address
 
 from fleet.config import HostSpec
 from fleet.errors import HostFailure, Phase
@@ -12,6 +13,7 @@ from fleet.transport.credentials import Credentials
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.login import DEFAULT_PORT, Login
 from fleet.transport.ssh import Dialer
+from fleet.transport.sshfp import Published, published
 
 # Asked for one by one, as ssh-keyscan does, in the order of preference.
 _ALGORITHMS = (
@@ -34,7 +36,7 @@ class HostKeys(NamedTuple):
     """The keys that a machine shows, the preferred first, and those that known_hosts has for it.
 
     `name` is how known_hosts names it, `files` the files that are asked, the first of which takes new keys.
-    `has_authority`: a certificate authority is trusted for it.
+    `has_authority`: a certificate authority is trusted for it. `dns`: what DNS publishes, None of an address.
     """
 
     where: str
@@ -45,6 +47,7 @@ class HostKeys(NamedTuple):
     revoked: tuple[HostKey, ...]
     has_authority: bool
     hashes_names: bool
+    dns: Published | None
 
 
 async def host_keys(dialer: Dialer, spec: HostSpec, deadlines: Deadlines) -> HostKeys:
@@ -64,6 +67,7 @@ async def host_keys(dialer: Dialer, spec: HostSpec, deadlines: Deadlines) -> Hos
     return HostKeys(
         to.where, to.known_as, to.known_hosts, shown, tuple(map(_key, trusted)), tuple(map(_key, revoked)),
         has_authority=bool(authorities), hashes_names=to.hashes_names,
+        dns=None if is_address(to.host) else await published(to.host),
     )  # fmt: skip
 
 

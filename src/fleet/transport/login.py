@@ -1,6 +1,10 @@
-"""Where and how to log in to a host: hosts.toml over ssh_config over ssh's defaults. Pure."""
+"""Where and how to log in to a host: hosts.toml over ssh_config over ssh's defaults."""
 
 import getpass
+import os
+import pwd
+import socket
+from pathlib import Path
 
 import msgspec
 
@@ -9,6 +13,7 @@ from fleet.config import HostSpec
 from fleet.errors import ConfigError, ErrorKind, HostFailure, Phase
 from fleet.transport.credentials import DEFAULT_IDENTITIES, DEFAULT_KNOWN_HOSTS, agent_socket
 from fleet.transport.sshconfig import Options
+from fleet.transport.tokens import expand
 
 DEFAULT_PORT = 22
 
@@ -22,6 +27,7 @@ class Login(msgspec.Struct, frozen=True):
     known_hosts: tuple[str, ...]
     identities: tuple[str, ...]
     named_identities: bool  # by the user, so that a missing file is an error
+    certificates: tuple[str, ...]  # for any of these keys, beside those that lie next to them
     agent_socket: str | None
     identities_only: bool
     host_key_alias: str | None
@@ -50,19 +56,41 @@ def login(spec: HostSpec, options: Options) -> Login:
             "its ssh_config has a ProxyCommand, which fleet does not run",
             "use `jump` in hosts.toml or ProxyJump in ssh_config",
         )
+    host = first.get("hostname", spec.address or spec.name)
+    port = spec.port or int(first.get("port", DEFAULT_PORT))
+    user = spec.user or first.get("user") or getpass.getuser()
+    named = spec.address or spec.name
+    remote = {"h": host, "n": named, "p": str(port), "r": user, "k": first.get("hostkeyalias", named)}
     return Login(
-        host=first.get("hostname", spec.address or spec.name),
-        port=spec.port or int(first.get("port", DEFAULT_PORT)),
-        user=spec.user or first.get("user") or getpass.getuser(),
+        host=host,
+        port=port,
+        user=user,
         known_hosts=spec.known_hosts or _known_hosts_files(options),
-        identities=spec.identity or options.get("identityfile", DEFAULT_IDENTITIES),
+        identities=spec.identity or _files(options, "identityfile", remote) or DEFAULT_IDENTITIES,
         named_identities=bool(spec.identity),
+        certificates=_files(options, "certificatefile", remote),
         agent_socket=agent_socket(first.get("identityagent")),
         identities_only=bool(spec.identity) or first.get("identitiesonly") == "yes",
         host_key_alias=first.get("hostkeyalias"),
         jump=spec.jump or _proxy_jump(spec, first.get("proxyjump", "none")),
         hashes_names=first.get("hashknownhosts") == "yes",
     )
+
+
+def _files(options: Options, keyword: str, remote: dict[str, str]) -> tuple[str, ...]:
+    """The files that ssh_config names. `remote`: the tokens that tell of the host. Raises `HostFailure`."""
+    given = options.get(keyword, ())
+    if not any("%" in path or "$" in path for path in given):
+        return given
+    account, here = pwd.getpwuid(os.getuid()), socket.gethostname()
+    local = {
+        "d": str(Path.home()),
+        "i": str(account.pw_uid),
+        "u": account.pw_name,
+        "l": here,
+        "L": here.partition(".")[0],
+    }
+    return tuple(expand(path, remote | local, os.environ) for path in given)
 
 
 def _known_hosts_files(options: Options) -> tuple[str, ...]:

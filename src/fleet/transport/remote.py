@@ -9,6 +9,7 @@ import asyncssh
 
 from fleet.config import HostSpec
 from fleet.errors import Phase
+from fleet.launch import KEPT_LAUNCHER, keep_command, probe_command
 from fleet.text import clean_bytes
 from fleet.transport import failures
 from fleet.transport.channel import AgentChannel
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fleet.transport.ssh import Connection, Dialer
 
 MAX_OUTPUT_BYTES = 1 << 20  # of one command; what is more is not kept
+PROBE_BYTES, PROBE_S = 16 << 10, 3.0
 
 
 class Ran(NamedTuple):
@@ -46,6 +48,21 @@ class Remote:
         """Its agent, as `Transport.agent`. Raises `HostFailure`."""
         async with self._dialer.agent_over(self._connection, self._spec, arguments, self._deadlines) as channel:
             yield channel
+
+    async def probe(self) -> Ran:
+        """Which python3 and which agents are there, for `fleet.checks.probed`. Raises `HostFailure`."""
+        command = probe_command(self._dialer.shipper.bundle_for(self._spec))
+        return await self.run(command, limit_bytes=PROBE_BYTES, limit_s=PROBE_S)
+
+    async def ship(self) -> None:
+        """Put the agent there. Raises `HostFailure`."""
+        await self._dialer.shipper.install(self._connection, self._deadlines)
+
+    async def keep(self) -> Ran:
+        """Have the shipped agent stay as an installed one: `fleet.launch.KEPT_AGENT`. Raises `HostFailure`."""
+        bundle = self._dialer.shipper.bundle_for(self._spec)
+        assert bundle is not None
+        return await self.run(keep_command(bundle), KEPT_LAUNCHER)
 
     async def run(
         self, command: str, stdin: bytes = b"", *, limit_bytes: int = MAX_OUTPUT_BYTES, limit_s: float = 10.0

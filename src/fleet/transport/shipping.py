@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 import time
-from typing import NamedTuple
+from typing import Any
 
 import asyncssh
 
@@ -16,8 +16,9 @@ from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import remove_command, report_command, unpack_command
 from fleet.text import clean_bytes
 from fleet.transport import failures
-from fleet.transport.channel import AgentChannel
+from fleet.transport.channel import Channel
 from fleet.transport.deadlines import Deadlines
+from fleet.transport.remote import Ran
 from fleet.transport.turns import Turn
 
 UPLOADS_AT_ONCE = 8
@@ -46,7 +47,7 @@ class Shipper:
         """The name of the agent that fleet would ship to this host; None if it would not."""
         return None if spec.agent_command or spec.install == "never" else bundle.key()
 
-    def would_mend(self, spec: HostSpec, failure: HostFailure, channel: AgentChannel) -> bool:
+    def would_mend(self, spec: HostSpec, failure: HostFailure, channel: Channel[Any]) -> bool:
         """Whether an agent of ours would do where this one failed."""
         if self.bundle_for(spec) is None:
             return False
@@ -127,14 +128,6 @@ async def remove(connection: asyncssh.SSHClientConnection, deadlines: Deadlines)
 
 async def _report(connection: asyncssh.SSHClientConnection, deadlines: Deadlines) -> Report | None:
     return probe.parse((await run(connection, report_command(), b"", deadlines)).err)
-
-
-class Ran(NamedTuple):
-    """What a command did. `status` None: a signal ended it, or the connection was lost."""
-
-    status: int | None
-    out: bytes
-    err: bytes
 
 
 async def run(

@@ -13,7 +13,8 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import aiohappyeyeballs
 import asyncssh
@@ -21,11 +22,12 @@ from aiohappyeyeballs import AddrInfoType
 
 from fleet.config import HostSpec
 from fleet.errors import ErrorKind, HostFailure, Phase
-from fleet.launch import remote_command
+from fleet.launch import control_arguments, remote_command
 from fleet.transport import failures
-from fleet.transport.channel import AgentChannel
-from fleet.transport.credentials import Credentials, public_keys
+from fleet.transport.channel import AgentChannel, Channel
+from fleet.transport.credentials import Credentials, left_to_agent
 from fleet.transport.deadlines import Deadlines
+from fleet.transport.inbox import Inbox
 from fleet.transport.jumps import Jumps
 from fleet.transport.login import DEFAULT_PORT, Login, login
 from fleet.transport.remote import Remote
@@ -33,6 +35,9 @@ from fleet.transport.resolver import Resolver, resolve
 from fleet.transport.shipping import Shipper, remove
 from fleet.transport.sshconfig import SshConfig
 from fleet.transport.turns import Turn
+
+if TYPE_CHECKING:
+    from fleet.transport.control import ControlChannel
 
 WINDOW_BYTES = 256 << 10
 _SPEAKS_WITHIN_S = 0.5
@@ -53,7 +58,8 @@ asyncssh.set_log_level("CRITICAL")  # what it would say of a host holds that hos
 class Dialer:
     """Makes connections. Shares keys, known_hosts, jump connections and the gate for logins."""
 
-    def __init__(self, logins_at_once: int) -> None:
+    def __init__(self, logins_at_once: int, inbox: Inbox | None = None) -> None:
+        self._inbox = inbox
         self._credentials = Credentials()
         self._ssh_config = SshConfig()
         self._resolver = Resolver()
@@ -96,7 +102,54 @@ class Dialer:
                 await self.shipper.ship(connection, failure, channel.error_output, deadlines)
                 channel = AgentChannel()
                 await _begin(connection, command, channel, deadlines)
+            channel.control = partial(self.control_over, connection, spec)
+            if self._inbox is not None:
+                channel.together = partial(connection.join, self._inbox)
             yield channel
+        finally:
+            connection.close()
+
+    @asynccontextmanager
+    async def control(self, spec: HostSpec, deadlines: Deadlines) -> AsyncIterator["ControlChannel"]:
+        """The host's control agent, with its hello read, over a connection of its own. Raises `HostFailure`."""
+        connection = await self.connect(spec, deadlines)
+        try:
+            async with self.control_over(connection, spec, deadlines) as channel:
+                yield channel
+        finally:
+            connection.close()
+
+    @asynccontextmanager
+    async def control_over(
+        self, connection: "Connection", spec: HostSpec, deadlines: Deadlines | None = None
+    ) -> AsyncIterator["ControlChannel"]:
+        """The same over a connection that is there, and that stays. The end of its stdin ends the agent."""
+        from fleet.transport.control import ControlChannel  # what only reads need not pay for it
+
+        deadlines = deadlines or Deadlines(spec.timeouts)
+        command = remote_command(spec, control_arguments(), self.shipper.bundle_for(spec))
+        channel = ControlChannel()
+        try:
+            try:
+                await _begin(connection, command, channel, deadlines, is_alone=False)
+            except HostFailure as failure:
+                if not self.shipper.would_mend(spec, failure, channel):
+                    raise
+                await self.shipper.ship(connection, failure, channel.error_output, deadlines)
+                channel.stop()
+                channel = ControlChannel()
+                await _begin(connection, command, channel, deadlines, is_alone=False)
+            yield channel
+        finally:
+            channel.stop()
+
+    async def terminal(self, spec: HostSpec, command: str, deadlines: Deadlines) -> int:
+        """Run a command on the host in this terminal: its exit status. Raises `HostFailure`."""
+        from fleet.transport import terminal
+
+        connection = await self.connect(spec, deadlines)
+        try:
+            return await terminal.run(connection, command, deadlines)
         finally:
             connection.close()
 
@@ -164,14 +217,17 @@ class Dialer:
         options.known_hosts = self._credentials.known_hosts(to.known_hosts)
         options.host_key_alias = to.host_key_alias
         keys = self._credentials.keys(
-            to.identities, must_exist=to.named_identities, has_agent=to.agent_socket is not None
+            to.identities,
+            to.certificates,
+            must_exist=to.named_identities,
+            has_agent=to.agent_socket is not None,
         )
         options.client_keys = [
             copy.copy(key) for key in keys
         ]  # a key pair remembers its connection's algorithm
-        if not (keys and to.identities_only):
-            options.agent_path = to.agent_socket
-            options.agent_identities = public_keys(to.identities) if to.identities_only else None
+        allowed = left_to_agent(keys, to.identities, to.certificates) if to.identities_only else None
+        if allowed is None or allowed:  # to asyncssh an empty list is no restriction
+            options.agent_path, options.agent_identities = to.agent_socket, allowed
         client.offered = ", ".join(
             [*to.identities[: len(keys)], *(["ssh-agent"] if options.agent_path else [])]
         )
@@ -217,13 +273,29 @@ class _Client(asyncssh.SSHClient):
 class Connection(asyncssh.SSHClientConnection):
     """Acknowledges at once until the agent runs: sshd's second packet after the login waits for our ACK."""
 
-    quick_ack: socket.socket | None = None
+    sock: socket.socket | None = None  # where it is not tunnelled
+    is_quick = False
+    _inbox: Inbox | None = None
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         """asyncssh's own."""
         super().data_received(data, datatype)
-        if self.quick_ack is not None:
-            _acknowledge_now(self.quick_ack)
+        if self.is_quick and self.sock is not None:
+            _acknowledge_now(self.sock)
+
+    def join(self, inbox: Inbox) -> None:
+        """Be read together with others from now on."""
+        if self.sock is not None and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._inbox = inbox
+            inbox.join(self.sock, self)
+
+    def connection_lost(self, exc: Exception | None = None) -> None:
+        """asyncssh's own."""
+        if self._inbox is not None and self.sock is not None:
+            self._inbox.leave(self.sock)
+            self._inbox = None
+        super().connection_lost(exc)
 
     def log_sent_packet(self, *_: object) -> None:
         """Nothing: asyncssh words a message for each of 35 packets before it finds that nobody logs them."""
@@ -242,7 +314,7 @@ def _acknowledge_now(sock: socket.socket) -> None:
 class _AgentSession(asyncssh.SSHClientSession[bytes]):
     """Hands what the remote agent does to its channel."""
 
-    def __init__(self, channel: AgentChannel) -> None:
+    def __init__(self, channel: Channel[Any]) -> None:
         self._channel = channel
         self._end: tuple[int | None, str | None] = (None, None)
 
@@ -259,15 +331,25 @@ class _AgentSession(asyncssh.SSHClientSession[bytes]):
         self._channel.ended(*self._end)
 
 
-async def _begin(connection: Connection, command: str, channel: AgentChannel, deadlines: Deadlines) -> None:
-    """Start the agent and read its hello. Raises `HostFailure`."""
-    channel.stop = connection.abort
+async def _begin(
+    connection: Connection, command: str, channel: Channel[Any], deadlines: Deadlines, *, is_alone: bool = True
+) -> None:
+    """Start the agent and read its hello. Raises `HostFailure`.
+
+    `is_alone`: nothing else uses the connection, so what ends the channel ends it too.
+    """
+    if is_alone:
+        channel.stop = connection.abort
     async with deadlines.phase(Phase.HELLO, lambda: "the agent was started and said no hello"):
-        await _start(connection, command, channel)
+        ssh_channel = await _start(connection, command, channel)
+        if not is_alone:
+            channel.stop = ssh_channel.close
         await channel.hello()
 
 
-async def _start(connection: Connection, command: str, channel: AgentChannel) -> None:
+async def _start(
+    connection: Connection, command: str, channel: Channel[Any]
+) -> asyncssh.SSHClientChannel[bytes]:
     """Run the command with no pty, no environment, nothing forwarded."""
     try:
         ssh_channel, _ = await connection.create_session(
@@ -277,8 +359,10 @@ async def _start(connection: Connection, command: str, channel: AgentChannel) ->
     except (asyncssh.Error, OSError) as exc:
         raise failures.channel(exc) from None
     finally:
-        connection.quick_ack = None
+        connection.is_quick = False
     channel.send = ssh_channel.write
+    channel.pause, channel.resume = ssh_channel.pause_reading, ssh_channel.resume_reading
+    return ssh_channel
 
 
 async def _handshake(
@@ -291,7 +375,7 @@ async def _handshake(
     """
     loop = asyncio.get_running_loop()
     connection = Connection(loop, options, wait="auth")
-    connection.quick_ack = sock
+    connection.sock, connection.is_quick = sock, True
     try:
         if through is not None:
             async with deadlines.phase(

@@ -8,6 +8,7 @@ check off is not among them, so no ssh_config can make fleet do that.
 import asyncio
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.text import clean_bytes
 from fleet.transport.deadlines import Deadlines
 
-_OWN = str(Path("~/.ssh/config").expanduser())
+# The one that ssh reads without being told: in the account's home, whatever $HOME says.
+_OWN = f"{pwd.getpwuid(os.getuid()).pw_dir}/.ssh/config"
 _LIMIT_S = 5.0
 _AT_ONCE = 8  # ssh processes; each takes about 6 ms of CPU
 _TAKEN = frozenset(
@@ -27,6 +29,7 @@ _TAKEN = frozenset(
         "user",
         "port",
         "identityfile",
+        "certificatefile",
         "identitiesonly",
         "identityagent",
         "userknownhostsfile",

@@ -1,0 +1,99 @@
+"""`fleet approvals`, `fleet approve`, `fleet deny` and `fleet answer`."""
+
+from typing import Annotated
+
+import typer
+
+from fleet.cli.options import ConfigFile, Excludes, Hosts
+from fleet.cli.saying import Selector
+
+_Request = Annotated[
+    str | None,
+    typer.Option(
+        "--request", metavar="ID", help="Which request, if several are open; `fleet approvals` shows."
+    ),
+]
+
+
+def approvals(
+    host: Hosts = None,
+    exclude: Excludes = None,
+    json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """List every approval and question that is open on the hosts, oldest first.
+
+    The number of a line is that very request for `fleet approve`, `fleet deny` and `fleet answer`. Hosts
+    without `control = true` are passed over unless named. Exit codes as those of `fleet status`.
+    """
+    import msgspec
+
+    from fleet.cli.session import end, on_hosts, troubles
+    from fleet.cli.terminal import paint, terminal, write
+    from fleet.control import listing, verbs
+    from fleet.control.selectors import Listed
+    from fleet.views.controlled import pending_entry
+    from fleet.views.pending import pending_lines
+
+    by = verbs.asker()
+    answers = on_hosts(
+        host or [], exclude or [], config, lambda reach, specs: verbs.approvals(reach, specs, by)
+    )
+    clocks = {answer.host: answer.clock_at for answer in answers}
+    entries = [pending_entry(name, pending, clocks[name]) for name, pending in verbs.oldest_first(answers)]
+    listing.save([Listed(e.host, e.tool, e.session_id, e.name, e.request_id) for e in entries])
+    if json:
+        said = {"approvals": entries, "errors": troubles(answers)}
+        write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
+    else:
+        to = terminal()
+        lines = paint(pending_lines(entries, to.width), to.colour) or ["nothing is open"]
+        write("".join(f"{line}\n" for line in lines))
+    end(answers, say=not json)
+
+
+def approve(
+    session: Selector,
+    request: _Request = None,
+    whole_session: Annotated[
+        bool, typer.Option("--session", help="And all of its kind, for as long as the session lasts.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Approve what a session asks for, and print what that was.
+
+    Exit codes as those of `fleet send`; 3 also when somebody else was quicker: it says what became of it.
+    """
+    from fleet.cli.answering import decide
+
+    decide(session, config, "accept_for_session" if whole_session else "accept", request)
+
+
+def deny(
+    session: Selector,
+    request: _Request = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="And end the turn.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Deny what a session asks for, and print what that was. Exit codes as those of `fleet approve`."""
+    from fleet.cli.answering import decide
+
+    decide(session, config, "cancel" if cancel else "decline", request)
+
+
+def answer(
+    session: Selector,
+    answers: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[ID=]ANSWER...",
+            help="To each question in turn, or to the one with that ID; - reads one from standard input.",
+        ),
+    ],
+    request: _Request = None,
+    config: ConfigFile = None,
+) -> None:
+    """Answer the questions that a session asks. Exit codes as those of `fleet approve`."""
+    from fleet.cli.answering import answer_questions
+
+    answer_questions(session, config, answers, request)

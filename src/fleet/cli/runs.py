@@ -1,0 +1,82 @@
+"""`fleet ps`, `fleet delete` and `fleet prune`: the sessions that fleet has started."""
+
+from typing import Annotated
+
+import typer
+
+from fleet.cli.options import ConfigFile, Excludes, Hosts
+from fleet.cli.spans import seconds_of
+
+Selector = Annotated[
+    str,
+    typer.Argument(metavar="SESSION", help="A run: its number in the last listing, key, name, or beginning."),
+]
+
+
+def ps(
+    host: Hosts = None,
+    exclude: Excludes = None,
+    json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """List the sessions that fleet has started in the background, newest first.
+
+    Their numbers mean these sessions in later commands, whatever is started meanwhile. The beginning of a
+    prompt is shown where the host's `privacy` allows it. Hosts without `control = true` are passed over unless
+    named. Exit codes as those of `fleet status`.
+    """
+    import msgspec
+
+    from fleet.cli.session import end, on_hosts, troubles
+    from fleet.cli.terminal import paint, terminal, write
+    from fleet.control import listing, verbs
+    from fleet.control.selectors import Listed
+    from fleet.views.controlled import run_entry
+    from fleet.views.runs import runs_table
+
+    by = verbs.asker()
+    answers = on_hosts(host or [], exclude or [], config, lambda reach, specs: verbs.runs(reach, specs, by))
+    clocks = {answer.host: answer.clock_at for answer in answers}
+    entries = [run_entry(name, run, clocks[name]) for name, run in verbs.newest_first(answers)]
+    listing.save([Listed(entry.host, entry.tool, entry.id, entry.name) for entry in entries])
+    if json:
+        said = {"runs": entries, "errors": troubles(answers)}
+        write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
+    else:
+        to = terminal()
+        write("".join(f"{line}\n" for line in paint(runs_table(entries, to.width), to.colour)))
+    end(answers, say=not json)
+
+
+def delete(
+    session: Selector,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop it first if it runs.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Forget a session that fleet has started, and its logs. What its tool itself has kept of it stays."""
+    from fleet.cli.acting import act
+    from fleet_agent.control.wire import Delete
+
+    act(session, config, lambda target, by: Delete(target=target, stop=stop, by=by), "deleted")
+
+
+def prune(
+    host: Hosts = None,
+    exclude: Excludes = None,
+    older: Annotated[
+        str, typer.Option("--older", metavar="AGE", help="Only what ended at least so long ago: 2h, 7d.")
+    ] = "0s",
+    config: ConfigFile = None,
+) -> None:
+    """Forget every session that fleet has started and that has ended, with its logs; print their keys."""
+    from fleet.cli.session import end, on_hosts
+    from fleet.cli.terminal import write
+    from fleet.control import verbs
+    from fleet_agent.control.wire import Prune
+
+    request = Prune(older_s=seconds_of(older), by=verbs.asker())
+    answers = on_hosts(
+        host or [], exclude or [], config, lambda reach, specs: verbs.prune(reach, specs, request)
+    )
+    write("".join(f"{name}:{run.id or run.name}\n" for name, run in verbs.newest_first(answers)))
+    end(answers)

@@ -1,0 +1,32 @@
+"""What `fleet run` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from fleet.cli.session import end, on_hosts, troubles
+from fleet.cli.terminal import write
+from fleet.control import verbs
+from fleet.control.verbs import Answered
+from fleet.views.controlled import run_entry
+from fleet_agent.control.wire import Start
+
+
+def started(
+    hosts: Sequence[str], excludes: Sequence[str], config: Path | None, request: Start, *, json: bool
+) -> None:
+    """Start it on each host; print the keys, one a line. Exits."""
+    answers = on_hosts(hosts, excludes, config, lambda reach, specs: verbs.start(reach, specs, request))
+    entries = [run_entry(a.host, run, a.clock_at) for a in answers for run in a.runs]
+    if json:
+        said = {"started": entries, "errors": troubles(answers)}
+        write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
+    else:
+        write("".join(f"{entry.key}\n" for entry in entries))
+    end(answers, say=not json)
+
+
+def finished(answers: Sequence[Answered]) -> str:
+    """What was done, in the hosts' words."""
+    return "".join(f"{answer.host}: {answer.message}\n" for answer in answers if answer.message)
