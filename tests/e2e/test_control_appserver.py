@@ -184,7 +184,7 @@ def test_a_session_from_start_to_stop(home: CodexHome) -> None:
     assert totals == sorted(totals)
     assert totals[0] > 0
     assert (home.project / "asked").exists()
-    assert not ours.of(wire.Failure)
+    assert not [failure for failure in ours.of(wire.Failure) if failure.source != "warning"]
 
 
 def test_a_resumed_session_does_not_tell_its_past(home: CodexHome) -> None:

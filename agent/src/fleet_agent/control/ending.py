@@ -104,9 +104,7 @@ async def _recorded(entry: Entry, facts: Facts) -> bool:
     """Whether its end was written down, and its supervisor has gone."""
     until_s = time.monotonic() + RECORDED_S
     while time.monotonic() < until_s:
-        if entry.ended() is not None:
-            return True
         if not _living(facts.supervisor):
-            return False
+            return entry.ended() is not None
         await asyncio.sleep(_POLL_S)
     return False
