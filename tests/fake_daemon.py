@@ -52,7 +52,8 @@ class FakeDaemon:
             for text in connection:
                 message = json.loads(text)
                 if message["method"] == "initialize":
-                    reads = not message["params"]["capabilities"].get("experimentalApi")
+                    capabilities = message.get("params", {}).get("capabilities", {})
+                    reads = not capabilities.get("experimentalApi")
                 if reads:
                     self.methods.append(message["method"])
                 self.behave(connection, message)

@@ -1,11 +1,11 @@
-"""fleet.cli.typed, inputline, spans: what is typed while a session is attached, and spans of time."""
+"""fleet.cli.sessions.typed, inputline, spans: what is typed while a session is attached, and spans of time."""
 
 import pytest
 import typer
 
-from fleet.cli.inputline import InputLine
-from fleet.cli.spans import seconds_of, since
-from fleet.cli.typed import request
+from fleet.cli.sessions.inputline import InputLine
+from fleet.cli.sessions.spans import seconds_of, since
+from fleet.cli.sessions.typed import request
 from fleet.errors import UsageError
 from fleet.views.cells import width
 from fleet_agent.control.wire import Answer, ApprovalRequested, Asked, Decide, Interrupt, Question, Send, Target

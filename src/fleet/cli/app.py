@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 
 import fleet
-from fleet.cli import daemon, links
-from fleet.cli.attaching import attach, resume
-from fleet.cli.deciding import answer, approvals, approve, deny
-from fleet.cli.logs import logs
-from fleet.cli.running import run
-from fleet.cli.runs import delete, prune, ps
-from fleet.cli.saying import interrupt, send, stop
+from fleet.cli import daemon
+from fleet.cli.hosts import links
 from fleet.cli.schema import schema
+from fleet.cli.sessions.attaching import attach, resume
+from fleet.cli.sessions.deciding import answer, approvals, approve, deny
+from fleet.cli.sessions.logs import logs
+from fleet.cli.sessions.running import run
+from fleet.cli.sessions.runs import delete, prune, ps
+from fleet.cli.sessions.saying import interrupt, send, stop
 from fleet.cli.status import status
 from fleet.cli.watching import wait, watch
 

@@ -197,7 +197,7 @@ class OwnServer:
             await asyncio.wait_for(self._process.wait(), grace_s / 2)
         await asyncio.to_thread(groups.end, lambda: groups.members(self.leader, self._marks), grace_s / 2)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._errors, DRAIN_S)
+            await asyncio.wait_for(asyncio.gather(self._process.wait(), self._errors), DRAIN_S)
 
 
 async def _pass_on(stream: asyncio.StreamReader, take: Callable[[bytes], None]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.options import ConfigFile
-from fleet.cli.saying import Selector
+from fleet.cli.sessions.saying import Selector
 
 
 def attach(
@@ -24,7 +24,7 @@ def attach(
     above a line to type into. Text is said to the session; /interrupt, /approve, /deny and /answer do what the
     commands of these names do; /help lists them. Exit codes as those of `fleet send`.
     """
-    from fleet.cli.screen import attach_to
+    from fleet.cli.sessions.screen import attach_to
 
     attach_to(session, config, events=events, stderr=stderr)
 
@@ -38,6 +38,6 @@ def resume(
 
     Exit codes as those of `fleet send`; with --run, the tool's own.
     """
-    from fleet.cli.screen import resume_it
+    from fleet.cli.sessions.screen import resume_it
 
     resume_it(session, config, run=run)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fleet.cli.session import Place, on_session
+from fleet.cli.sessions.session import Place, on_session
 from fleet.cli.terminal import write
 from fleet.control import selectors, verbs
 from fleet.control.selectors import Candidate

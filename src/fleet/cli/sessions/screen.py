@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from fleet import collector
-from fleet.cli.session import Place, not_reached, on_session
+from fleet.cli.sessions.session import Place, not_reached, on_session
 from fleet.cli.terminal import write
 from fleet.config import HostSpec
 from fleet.control import screens, selectors
@@ -18,7 +18,7 @@ from fleet.errors import HostFailure, UsageError
 
 def attach_to(selector: str, config: Path | None, *, events: bool, stderr: bool) -> None:
     """Attach until the session or the input ends. Raises `FleetError`."""
-    from fleet.cli.attached import attached
+    from fleet.cli.sessions.attached import attached
 
     async def work(place: Place) -> tuple[HostSpec, tuple[str, ...]] | None:
         argv = None if events else screens.attach_argv(place.session)

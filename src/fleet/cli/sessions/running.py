@@ -69,8 +69,8 @@ def run(
     The host needs `control = true` in hosts.toml. `fleet logs -f KEY` shows what it says, `fleet ps` lists all.
     Exit codes: 0; 2 wrong command line; 4 some hosts failed; 5 all hosts failed.
     """
-    from fleet.cli.session import text_of
-    from fleet.cli.starting import started
+    from fleet.cli.sessions.session import text_of
+    from fleet.cli.sessions.starting import started
     from fleet.control.verbs import asker
     from fleet.errors import UsageError
     from fleet_agent.control.wire import Start

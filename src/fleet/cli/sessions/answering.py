@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fleet.cli.session import Place, on_session
+from fleet.cli.sessions.session import Place, on_session
 from fleet.cli.terminal import write
 from fleet.control import requests, selectors, verbs
 from fleet.errors import RequestRefused

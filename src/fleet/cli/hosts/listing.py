@@ -81,7 +81,7 @@ def _by_ssh(spec: "HostSpec") -> dict[str, Any]:
     if spec.is_local:
         return {}
     from fleet import transport
-    from fleet.cli.named import done_with
+    from fleet.cli.hosts.named import done_with
 
     return done_with(spec, transport.by_ssh(spec))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from fleet.cli.session import Place, on_session
-from fleet.cli.spans import since as moment
+from fleet.cli.sessions.session import Place, on_session
+from fleet.cli.sessions.spans import since as moment
 from fleet.cli.terminal import Terminal, paint, terminal, write
 from fleet.control import verbs
 from fleet.views.told import told_lines

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.options import ConfigFile, Excludes, Hosts
-from fleet.cli.spans import seconds_of
+from fleet.cli.sessions.spans import seconds_of
 
 Selector = Annotated[
     str,
@@ -27,7 +27,7 @@ def ps(
     """
     import msgspec
 
-    from fleet.cli.session import end, on_hosts, troubles
+    from fleet.cli.sessions.session import end, on_hosts, troubles
     from fleet.cli.terminal import paint, terminal, write
     from fleet.control import listing, verbs
     from fleet.control.selectors import Listed
@@ -54,7 +54,7 @@ def delete(
     config: ConfigFile = None,
 ) -> None:
     """Forget a session that fleet has started, and its logs. What its tool itself has kept of it stays."""
-    from fleet.cli.acting import act
+    from fleet.cli.sessions.acting import act
     from fleet_agent.control.wire import Delete
 
     act(session, config, lambda target, by: Delete(target=target, stop=stop, by=by), "deleted")
@@ -69,7 +69,7 @@ def prune(
     config: ConfigFile = None,
 ) -> None:
     """Forget every session that fleet has started and that has ended, with its logs; print their keys."""
-    from fleet.cli.session import end, on_hosts
+    from fleet.cli.sessions.session import end, on_hosts
     from fleet.cli.terminal import write
     from fleet.control import verbs
     from fleet_agent.control.wire import Prune

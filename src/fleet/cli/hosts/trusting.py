@@ -34,8 +34,8 @@ def trust(
     What DNS publishes of it (SSHFP) stands beside it, and answers nothing for you. Only that key is stored, in
     the file that ssh would use. Exit codes: 0 it is trusted; 2 it is not, and nothing changed.
     """
-    from fleet.cli.editing import told_to_retry
-    from fleet.cli.named import remote_host
+    from fleet.cli.hosts.editing import told_to_retry
+    from fleet.cli.hosts.named import remote_host
     from fleet.errors import UsageError
 
     spec = remote_host(name, config)
@@ -63,7 +63,7 @@ def trust(
 
 
 def _asked(spec: "HostSpec") -> "HostKeys":
-    from fleet.cli.named import done_with
+    from fleet.cli.hosts.named import done_with
     from fleet.transport import Transport
     from fleet.transport.deadlines import Deadlines
 

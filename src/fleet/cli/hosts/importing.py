@@ -31,8 +31,8 @@ def import_(
     """
     from fleet import inventory
     from fleet.aliases import aliases
-    from fleet.cli.adding import say_edited
-    from fleet.cli.editing import edit, edited_file
+    from fleet.cli.hosts.adding import say_edited
+    from fleet.cli.hosts.editing import edit, edited_file
     from fleet.config import is_name, load
     from fleet.errors import UsageError
 

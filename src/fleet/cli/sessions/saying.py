@@ -28,8 +28,8 @@ def send(
     It is sent now or not at all. Exit codes: 0; 2 no such session, or several; 3 its host refuses, and says
     what would work; 5 its host cannot be reached.
     """
-    from fleet.cli.acting import act
-    from fleet.cli.session import text_of
+    from fleet.cli.sessions.acting import act
+    from fleet.cli.sessions.session import text_of
     from fleet_agent.control.wire import Send
 
     said = text_of(text) or ""
@@ -38,7 +38,7 @@ def send(
 
 def interrupt(session: Selector, config: ConfigFile = None) -> None:
     """End the running turn of a session; the session itself lives on. Exit codes as those of `fleet send`."""
-    from fleet.cli.acting import act
+    from fleet.cli.sessions.acting import act
     from fleet_agent.control.wire import Interrupt
 
     act(session, config, lambda target, by: Interrupt(target=target, by=by), "interrupted")
@@ -55,7 +55,7 @@ def stop(
 
     Its process must be the one that was seen, by pid and start time. Exit codes as those of `fleet send`.
     """
-    from fleet.cli.acting import act
+    from fleet.cli.sessions.acting import act
     from fleet_agent.control.wire import Stop
 
     act(session, config, lambda target, by: Stop(target=target, grace_s=grace, by=by), "stopped")

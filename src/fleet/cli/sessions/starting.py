@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from fleet.cli.session import end, on_hosts, troubles
+from fleet.cli.sessions.session import end, on_hosts, troubles
 from fleet.cli.terminal import write
 from fleet.control import verbs
 from fleet.control.verbs import Answered

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.adding import add, remove
-from fleet.cli.checking import check
-from fleet.cli.fetching import fetch
-from fleet.cli.importing import import_
-from fleet.cli.installing import install, uninstall
-from fleet.cli.listing import list_, show
+from fleet.cli.hosts.adding import add, remove
+from fleet.cli.hosts.checking import check
+from fleet.cli.hosts.fetching import fetch
+from fleet.cli.hosts.importing import import_
+from fleet.cli.hosts.installing import install, uninstall
+from fleet.cli.hosts.listing import list_, show
+from fleet.cli.hosts.restricting import restrict
+from fleet.cli.hosts.trusting import trust
 from fleet.cli.options import ConfigFile, Excludes, Hosts
-from fleet.cli.restricting import restrict
-from fleet.cli.trusting import trust
 
 app = typer.Typer(
     invoke_without_command=True, no_args_is_help=False, help="The hosts: add them, check them, see them."

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.options import ConfigFile
-from fleet.cli.saying import Selector
+from fleet.cli.sessions.saying import Selector
 
 
 def logs(
@@ -19,6 +19,6 @@ def logs(
     config: ConfigFile = None,
 ) -> None:
     """Show what a session has said and done. Exit codes as those of `fleet send`."""
-    from fleet.cli.following import show_logs
+    from fleet.cli.sessions.following import show_logs
 
     show_logs(session, config, follow=follow, since=since, stderr=stderr, json=json)

@@ -59,7 +59,7 @@ def add(
 def remove(name: _Name, config: ConfigFile = None) -> None:
     """Take a host out of hosts.toml and of the groups that name it. Nothing is changed on the host itself."""
     from fleet import inventory
-    from fleet.cli.editing import edit, edited_file
+    from fleet.cli.hosts.editing import edit, edited_file
 
     path = edited_file(config)
     edit(path, lambda text, at: inventory.without_host(text, name, at))
@@ -68,7 +68,7 @@ def remove(name: _Name, config: ConfigFile = None) -> None:
 
 def say_edited(what: str, path: Path) -> None:
     """What was done to the file, and what the daemon makes of it."""
-    from fleet.cli.editing import told_to_reload
+    from fleet.cli.hosts.editing import told_to_reload
     from fleet.cli.terminal import write
 
     told = told_to_reload(path)
@@ -85,7 +85,7 @@ def _one_or_more(values: list[str] | None) -> str | list[str] | None:
 
 def _added(name: str, settings: dict[str, Any], groups: list[str], config: Path | None) -> "HostSpec":
     from fleet import inventory
-    from fleet.cli.editing import edit, edited_file
+    from fleet.cli.hosts.editing import edit, edited_file
     from fleet.cli.terminal import write
 
     path = edited_file(config)
@@ -99,7 +99,7 @@ def _added(name: str, settings: dict[str, Any], groups: list[str], config: Path 
 
 def _checked(spec: "HostSpec") -> None:
     from fleet import checking, collector
-    from fleet.cli.checking import write_text
+    from fleet.cli.hosts.checking import write_text
     from fleet.errors import ExitCode
 
     checks = collector.run(checking.check_fleet([spec]))

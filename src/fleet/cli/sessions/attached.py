@@ -9,10 +9,10 @@ import tty
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 
-from fleet.cli.inputline import PASTE_OFF, PASTE_ON, InputLine
-from fleet.cli.session import Place
+from fleet.cli.sessions.inputline import PASTE_OFF, PASTE_ON, InputLine
+from fleet.cli.sessions.session import Place
+from fleet.cli.sessions.typed import request
 from fleet.cli.terminal import paint, terminal, write
-from fleet.cli.typed import request
 from fleet.control import requests, verbs
 from fleet.control.verbs import permitted
 from fleet.errors import HostFailure, RequestRefused, UsageError

@@ -42,7 +42,7 @@ def restrict(
     afterwards. Exit codes: 0; 2 the key is not there; 5 it does not work yet.
     """
     from fleet import authorized, launch
-    from fleet.cli.named import remote_host
+    from fleet.cli.hosts.named import remote_host
 
     spec = remote_host(name, config)
     private = _private(spec, key)
@@ -81,7 +81,7 @@ def _public(private: Path) -> str:
 
 
 def _install(spec: "HostSpec", public: str, privacy: str, file: str, *, ask: bool) -> None:
-    from fleet.cli.named import done_with
+    from fleet.cli.hosts.named import done_with
     from fleet.transport import Transport
     from fleet.transport.deadlines import Deadlines
 
@@ -178,7 +178,7 @@ def _try(spec: "HostSpec", private: Path) -> None:
     import msgspec
 
     from fleet import checking, collector
-    from fleet.cli.checking import write_text
+    from fleet.cli.hosts.checking import write_text
     from fleet.errors import ExitCode
 
     with_key = msgspec.structs.replace(spec, identity=(str(private),))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.options import ConfigFile, Excludes, Hosts
-from fleet.cli.saying import Selector
+from fleet.cli.sessions.saying import Selector
 
 _Request = Annotated[
     str | None,
@@ -28,7 +28,7 @@ def approvals(
     """
     import msgspec
 
-    from fleet.cli.session import end, on_hosts, troubles
+    from fleet.cli.sessions.session import end, on_hosts, troubles
     from fleet.cli.terminal import paint, terminal, write
     from fleet.control import listing, verbs
     from fleet.control.selectors import Listed
@@ -64,7 +64,7 @@ def approve(
 
     Exit codes as those of `fleet send`; 3 also when somebody else was quicker: it says what became of it.
     """
-    from fleet.cli.answering import decide
+    from fleet.cli.sessions.answering import decide
 
     decide(session, config, "accept_for_session" if whole_session else "accept", request)
 
@@ -76,7 +76,7 @@ def deny(
     config: ConfigFile = None,
 ) -> None:
     """Deny what a session asks for, and print what that was. Exit codes as those of `fleet approve`."""
-    from fleet.cli.answering import decide
+    from fleet.cli.sessions.answering import decide
 
     decide(session, config, "cancel" if cancel else "decline", request)
 
@@ -94,6 +94,6 @@ def answer(
     config: ConfigFile = None,
 ) -> None:
     """Answer the questions that a session asks. Exit codes as those of `fleet approve`."""
-    from fleet.cli.answering import answer_questions
+    from fleet.cli.sessions.answering import answer_questions
 
     answer_questions(session, config, answers, request)

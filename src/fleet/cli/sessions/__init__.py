@@ -1,0 +1,1 @@
+"""The verbs that start, follow, answer and stop sessions."""
