@@ -8,7 +8,7 @@ import pytest
 
 from fake_codex import DATA, event, item, meta, rollout_path, sample, thread_id
 from fleet_agent.status import judge
-from fleet_agent.tail import MAX_LINE_BYTES, Budget
+from fleet_agent.tail import MAX_LINE_BYTES, Budget, Source
 from fleet_agent.tools.codex import thread as thread_module
 from fleet_agent.tools.codex.homes import Homes
 from fleet_agent.tools.codex.names import Names
@@ -317,6 +317,25 @@ class TestThreadFile:
         assert (file.facts.meta.id, file.facts.meta.source, file.facts.cut_lines) == (thread, "exec", 1)
         assert list(file.facts.calls) == ["c"]
         assert file.facts.gapless
+
+    def test_a_line_of_megabytes_is_read_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The search for the turn, what is followed and the account of its tokens share one pass over it."""
+        monkeypatch.setattr(thread_module, "LONG_TURN_BYTES", 1 << 20)
+        responses = b"".join(
+            event(NOW, "token_count", info={"total_token_usage": used, "last_token_usage": used})
+            for used in [{"input_tokens": 5, "output_tokens": 1}] * 5000
+        )
+        huge = item(NOW, "message", role="user", content=[{"image_url": "i" * (24 << 20)}])
+        path = tmp_path / "r.jsonl"
+        path.write_bytes(meta(NOW, thread_id()) + event(NOW, "task_started", turn_id="t") + responses + huge)
+        file, before_bytes = ThreadFile(str(path), want_prompt=False), Source.read_bytes
+        file.poll(Budget(PLENTY))
+        file.account(Budget(PLENTY))
+        assert file.usage.tokens
+        assert file.usage.tokens.total == 6
+        assert file.facts
+        assert file.facts.cut_lines == 1
+        assert len(huge) < Source.read_bytes - before_bytes < 1.6 * len(huge)
 
     def test_a_file_that_is_no_rollout_is_a_fault(self, tmp_path: Path) -> None:
         """Absurd content is said, not taken for an empty session; and it can heal."""

@@ -4,11 +4,13 @@ import os
 import tempfile
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet_agent import tail as tail_module
 from fleet_agent.tail import (
     CUT_BYTES,
     MAX_LINE_BYTES,
@@ -158,6 +160,30 @@ def test_searching_backwards_passes_over_the_inside_of_a_huge_line(tmp_path: Pat
             assert source.last_line_with((b"MARK",), source.size, PLENTY) == 6
             assert source.last_line_with((b"OTHER", b"MARK"), source.size, PLENTY) == 11
             assert source.last_line_with((b"NONE",), source.size, PLENTY) is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b"a", b"M", b"N and more"]) | st.integers(1, 99), max_size=9), st.data())
+def test_the_inside_of_a_long_line_is_searched_once(parts: list[bytes | int], data: st.DataObject) -> None:
+    """Whatever was asked before, a search finds the same; where no line ends, it was right to pass on."""
+    text = b"".join((b"." * part if isinstance(part, int) else part) + b"\n" for part in parts)
+    with (
+        tempfile.NamedTemporaryFile() as file,
+        patch.object(tail_module, "_SEARCH_BLOCK_BYTES", 8),
+        patch.object(tail_module, "_HEAD_BYTES", 3),
+    ):
+        file.write(text)
+        file.flush()
+        with Source(file.name) as known:
+            for _ in range(3):
+                markers = data.draw(st.sampled_from([(b"M",), (b"N",), (b"N", b"M")]))
+                with Source(file.name) as anew:
+                    expected = anew.last_line_with(markers, len(text), PLENTY)
+                assert known.last_line_with(markers, len(text), PLENTY) == expected
+            for start, stop in known.endless:
+                assert b"\n" not in text[start:stop]
+                assert known.behind_endless(start) == stop
+                assert known.behind_endless(stop) == stop
 
 
 def test_a_file_can_be_read_into_a_buffer(tmp_path: Path) -> None:

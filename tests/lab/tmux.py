@@ -11,7 +11,7 @@ from lab import LabError
 
 COLUMNS, LINES = 120, 40
 ECHO_CHARS = 8
-ECHO_WITHIN_S = 2.0
+ECHO_WITHIN_S = 15.0
 
 
 class Tmux:

@@ -20,7 +20,7 @@ from fleet_agent.files import open_regular
 MAX_LINE_BYTES = 4 << 20  # a longer line is handed out cut: its head says what it is
 CUT_BYTES = 4096
 _BLOCK_BYTES = 256 << 10
-_SEARCH_BLOCK_BYTES = 1 << 20
+_SEARCH_BLOCK_BYTES = 256 << 10
 _HEAD_BYTES = 256  # in which a line says what it is
 
 
@@ -38,7 +38,7 @@ class LineSplitter:
         self._max_line_bytes = max_line_bytes
         self._cut_bytes = min(CUT_BYTES, max_line_bytes)
         self._held = bytearray()
-        self._cutting = False  # inside a line that is too long; `_held` is its head
+        self.cutting = False  # inside of a line that is too long; `_held` is its head
 
     def feed(self, data: bytes) -> Iterator[Line]:
         """The lines that `data` completes."""
@@ -47,23 +47,23 @@ class LineSplitter:
             self._hold(data)
             return
         self._hold(data[:end])
-        yield Line(bytes(self._held), cut=True) if self._cutting else self._line(bytes(self._held))
+        yield Line(bytes(self._held), cut=True) if self.cutting else self._line(bytes(self._held))
         *lines, rest = data[end + 1 :].split(b"\n")
         for line in lines:
             yield self._line(line)
-        self._held, self._cutting = bytearray(), False
+        self._held, self.cutting = bytearray(), False
         self._hold(rest)
 
     def _hold(self, data: bytes) -> None:
         """Keep the next part of a line that is not complete; of one that is too long its head."""
-        if not self._cutting:
+        if not self.cutting:
             self._held += data
             if len(self._held) > self._max_line_bytes:
-                self._held, self._cutting = self._held[: self._cut_bytes], True
+                self._held, self.cutting = self._held[: self._cut_bytes], True
 
     def release(self) -> int:
         """Forget the incomplete last line; how many bytes the reader must step back to see it again."""
-        if self._cutting:
+        if self.cutting:
             return 0
         held, self._held = len(self._held), bytearray()
         return held
@@ -77,8 +77,11 @@ class Source:
 
     read_bytes: ClassVar[int] = 0  # from all of them, since the process began
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, endless: list[tuple[int, int]] | None = None) -> None:
+        """`endless` is what an earlier reading of this file found: see there."""
         self.fd = open_regular(path)
+        # Stretches (from, to) in which no line ends, of a block or more: they are passed over from then on.
+        self.endless = [] if endless is None else endless
         status = os.fstat(self.fd)
         self.identity = (status.st_dev, status.st_ino)
         self.size = status.st_size
@@ -104,6 +107,10 @@ class Source:
         size_bytes = os.readv(self.fd, [buffer])
         Source.read_bytes += size_bytes
         return size_bytes
+
+    def behind_endless(self, offset: int) -> int:
+        """`offset`, or the end of the stretch without a newline that it is in."""
+        return next((stop for start, stop in self.endless if start <= offset < stop), offset)
 
     def line_at(self, offset: int, limit_bytes: int = MAX_LINE_BYTES) -> Line | None:
         """The line that starts at `offset`, cut if longer than the limit; None while it is not complete."""
@@ -135,14 +142,26 @@ class Source:
         """
         start = end
         while start > floor:
+            start = self._before_endless(start)
             stop, start = min(end, start + _HEAD_BYTES), max(floor, start - _SEARCH_BLOCK_BYTES)
             block = self.read(start, stop - start)
             if start and b"\n" not in block:
+                self._note_endless(start, stop)
                 continue
             found = [block.rfind(one) for one in wanted if one in block]
             if found:
                 return start + max(found)
         return -1
+
+    def _before_endless(self, offset: int) -> int:
+        """`offset`, or the start of the stretch without a newline that it is in or ends."""
+        return next((start for start, stop in self.endless if start < offset <= stop), offset)
+
+    def _note_endless(self, start: int, stop: int) -> None:
+        """The block [start, stop) has no newline: alone, or before the stretch that was found last."""
+        if self.endless and start < self.endless[-1][0] <= stop:
+            stop = self.endless.pop()[1]
+        self.endless.append((start, stop))
 
 
 class Budget:
@@ -192,6 +211,8 @@ class Tail:
             self._offset += len(block)
             budget.left_bytes -= len(block)
             yield from self._splitter.feed(block)
+            if self._splitter.cutting:
+                self._offset = min(source.behind_endless(self._offset), source.size)
         if not self.behind:  # else the next reading goes on in the middle of this line
             self._offset -= self._splitter.release()
 

@@ -34,6 +34,7 @@ class ThreadFile:
         self.usage = Usage()  # what the session spent, as far as `account` got
         self._tail = Tail(path)
         self._skim: Skim | None = None
+        self._endless: list[tuple[int, int]] = []  # of the file, see `Source`
         self._want_prompt = want_prompt
 
     @property
@@ -49,7 +50,7 @@ class ThreadFile:
     def account(self, budget: Budget) -> None:
         """Go on with the account of its tokens, which takes the whole file once. Faults are left to `poll`."""
         try:
-            with Source(self.path) as source:
+            with Source(self.path, self._endless) as source:
                 if self._skim and self._skim.identity == source.identity:
                     self._skim.read(source, budget)
                     self.usage = self._usage()
@@ -69,9 +70,10 @@ class ThreadFile:
 
     def _poll(self, budget: Budget) -> None:
         self.readings += 1
-        with Source(self.path) as source:
+        with Source(self.path, self._endless) as source:
             self.modified_at, self.size_bytes = source.modified_at, source.size
             if self.facts is None or self._tail.is_new(source):
+                self._endless.clear()
                 self.facts = self._first_sight(source, budget)
                 self._skim = Skim(Ledger(self.facts.meta), source.identity) if self.facts else None
             else:

@@ -128,7 +128,7 @@ class Ledger:
         self._excess = 0  # of the last token_count: by how much its `total_tokens` is more than its parts
         self._spent = _ZERO
         self._turns, self._turn_id = 0, ""
-        self.turn_recorded = False  # there was a record since the turn began
+        self._turn_recorded = False  # there was a record since the turn began
         self._compactions = 0
         self._doubtful = False  # something was not as it should be
 
@@ -185,7 +185,7 @@ class Ledger:
             self._take_count(p.info.total_token_usage, p.info.last_token_usage, timestamp)
 
     def _take_turn(self, turn_id: str) -> None:
-        self.turn_recorded = False
+        self._turn_recorded = False
         if self._copying and _is_older(turn_id, self.thread_id):
             return
         self._copying = False
@@ -198,7 +198,7 @@ class Ledger:
         if p.usage is None or p.thread_token_usage is None:
             self._doubtful = True
             return
-        self._recorded_last, self.turn_recorded = p.usage.counts, True
+        self._recorded_last, self._turn_recorded = p.usage.counts, True
         step = self._records.rise(p.thread_token_usage.counts, p.usage.counts)
         self._spent, self._owed = _plus(self._spent, step), _plus(self._owed, step)
 
@@ -206,7 +206,7 @@ class Ledger:
         total, excess = figures.counts, figures.total_tokens - figures.input_tokens - figures.output_tokens
         if self._is_copy(timestamp):
             self._counts.begin(total)
-        elif self.turn_recorded:
+        elif self._turn_recorded:
             return
         elif total[0] == total[2] == 0:  # an estimate of the context
             self._counts.high = self._owed = _ZERO
