@@ -1,8 +1,9 @@
 """Which lines of a rollout the account of its tokens needs, found without looking at each line.
 
-`bytearray.find` skips through a buffer at 6 to 12 GB/s for strings of this length (CPython's two-way search; the
-more, the nearer the buffer is to the processor); cutting out every line takes four times as long. Codex writes compact JSON, `type` before `payload`; a quote
-inside of a text is escaped, so none of these strings can be part of one.
+`bytearray.find` skips through a buffer at 6 to 12 GB/s for strings of this length (CPython's two-way search;
+the more, the nearer the buffer is to the processor); cutting out every line takes four times as long. Codex
+writes compact JSON, `type` before `payload`; a quote inside of a text is escaped, so none of these strings can
+be part of one.
 """
 
 from typing import NamedTuple
