@@ -74,7 +74,11 @@ def test_what_arrives_is_said_once_and_read_together() -> None:
         scene.inbox.read()
         assert [reader.data for reader in scene.readers] == [[b"ab"], [b"c"], []]
         scene.far[2].send(b"d")
+        await scene.arrived(1)
+        scene.inbox.watch()
         await scene.arrived(2)
+        assert scene.inbox.read() == 1
+        assert scene.inbox.read() == 0
 
     run(main)
 
@@ -142,6 +146,7 @@ def test_after_its_end_all_may_leave_and_nothing_is_read() -> None:
         await scene.arrived(1)
         scene.inbox.close()
         scene.inbox.read()
+        scene.inbox.watch()
         for sock in scene.near:
             scene.inbox.leave(sock)
         assert not scene.readers[0].data

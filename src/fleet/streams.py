@@ -22,7 +22,7 @@ from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import stream_arguments
 from fleet.model import Event, Fleet, HostFailed, HostRead, HostSlow, HostState, Reading
 from fleet.transport import Transport
-from fleet.transport.channel import AgentChannel
+from fleet.transport.agent import AgentChannel
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.inbox import Inbox
 from fleet_agent.wire import Frame, Heartbeat, Refresh, Snapshot
@@ -30,7 +30,7 @@ from fleet_agent.wire import Frame, Heartbeat, Refresh, Snapshot
 if TYPE_CHECKING:
     from fleet.transport.control import ControlChannel
 
-PUBLISH_AFTER_S = 0.06  # what arrives together becomes visible together: readers see it within 0.1 s
+PUBLISH_AFTER_S = 0.075  # what arrives together becomes visible together: readers see it within 0.1 s
 LOGINS_AT_ONCE = 32  # half of what a one-shot reading takes: open streams must be served meanwhile
 STARTS_PER_S = 150  # of connections: 500 hosts that come back at once then delay no frame by more than 5 ms
 SWEEP_S = 0.5
@@ -159,13 +159,17 @@ class Streams:
             self._publishing = asyncio.get_running_loop().call_later(PUBLISH_AFTER_S, self._publish)
 
     def _publish(self) -> None:
-        self._inbox.read()
+        is_busy = self._inbox.read() > 1
         if self._publishing is not None:
             self._publishing.cancel()
             self._publishing = None
         if self._events:
             events, self._events = self._events, []
             self._become(model.apply(self.fleet, *events), {event.host for event in events})
+        if is_busy:  # then something will have come by the next time, too
+            self._publish_soon()
+        else:
+            self._inbox.watch()
 
     def _become(self, after: Fleet, names: set[str]) -> None:
         before, self.fleet = self.fleet, after

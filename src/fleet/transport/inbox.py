@@ -27,7 +27,11 @@ class Reader(Protocol):
 
 
 class Inbox:
-    """Calls `arrived` when a connection has something, and then no more until `read` is called."""
+    """Calls `arrived` when a connection has something, and then no more until `watch` is called.
+
+    To watch costs two system calls for each time that something arrives, and a waking-up of its own. Who knows
+    that something will soon have arrived anyway lets it be, and calls `read` then.
+    """
 
     def __init__(self, arrived: Callable[[], None]) -> None:
         self._arrived = arrived
@@ -40,7 +44,7 @@ class Inbox:
     def join(self, sock: socket.socket, reader: Reader) -> None:
         """Read this connection with the others. Nobody else may read it."""
         self._selector.register(sock, selectors.EVENT_READ, reader)
-        self._watch()
+        self.watch()
 
     def leave(self, sock: socket.socket) -> None:
         """Read it no more."""
@@ -51,19 +55,26 @@ class Inbox:
     def hurried(self) -> Iterator[None]:
         """Somebody waits: read what arrives a few milliseconds later, and what is here now."""
         self._hurries += 1
-        self.read()
+        self._read_now()
         try:
             yield
         finally:
             self._hurries -= 1
 
-    def read(self) -> None:
-        """Read all connections that have something."""
+    def read(self) -> int:
+        """Read all connections that have something; how many they are."""
         if self._is_closed:
-            return
-        for key, _ in self._selector.select(0):
+            return 0
+        ready = self._selector.select(0)
+        for key, _ in ready:
             self._read(cast(socket.socket, key.fileobj), key.data)
-        self._watch()
+        return len(ready)
+
+    def watch(self) -> None:
+        """Tell when something arrives."""
+        if not self._is_watched and not self._is_closed:
+            self._is_watched = True
+            asyncio.get_running_loop().add_reader(self._selector.fileno(), self._ready)
 
     def close(self) -> None:
         """Read nothing more; who leaves later than this has left."""
@@ -84,10 +95,9 @@ class Inbox:
         else:
             reader.connection_lost(None)
 
-    def _watch(self) -> None:
-        if not self._is_watched:
-            self._is_watched = True
-            asyncio.get_running_loop().add_reader(self._selector.fileno(), self._ready)
+    def _read_now(self) -> None:
+        self.read()
+        self.watch()
 
     def _unwatch(self) -> None:
         if self._is_watched:
@@ -97,6 +107,6 @@ class Inbox:
     def _ready(self) -> None:
         self._unwatch()
         if self._hurries:
-            asyncio.get_running_loop().call_later(HURRIED_AFTER_S, self.read)
+            asyncio.get_running_loop().call_later(HURRIED_AFTER_S, self._read_now)
         else:
             self._arrived()
