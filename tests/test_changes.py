@@ -1,6 +1,8 @@
 """fleet.changes: what is different between two states."""
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleet.changes import HostChanged, SessionChanged, SessionGone, changes, may_rename, second_names
 from fleet.errors import ErrorKind, HostError, Phase
@@ -71,6 +73,39 @@ def test_a_session_changes_and_another_goes() -> None:
         SessionChanged(bare(after.hosts["a"]), idle, is_new=False),
         SessionGone("a", TWO),
     ]
+
+
+sessions = st.lists(
+    st.builds(
+        Session,
+        tool=st.just("codex"),
+        id=st.sampled_from("abcdef"),
+        state=st.sampled_from(["idle", "working"]),
+        rss_bytes=st.integers(0, 1),
+    ),
+    unique_by=lambda session: session.id,
+)
+
+
+@given(sessions, sessions, st.data())
+def test_in_whatever_order_they_come(were: list[Session], others: list[Session], data: st.DataObject) -> None:
+    """Kept as the same objects, moved, changed, new and gone: what is told is what a comparison by id tells."""
+    news = {session.id for session in others}
+    are = data.draw(
+        st.permutations([*others, *(s for s in were if s.id not in news and data.draw(st.booleans()))])
+    )
+    before = read(empty(["a"]), *were)
+    after = read(before, *are)
+    states = {session.id: session.state for session in were}
+    expected = {(s.id, s.id not in states) for s in are if states.get(s.id) != s.state}
+    expected |= {(gone, None) for gone in states.keys() - {s.id for s in are}}
+    told = different(before, after)
+    assert len(told) == len(expected)
+    assert {
+        (c.session.id, c.is_new if isinstance(c, SessionChanged) else None)
+        for c in told
+        if isinstance(c, SessionChanged | SessionGone)
+    } == expected
 
 
 def test_a_host_that_fails_keeps_its_sessions() -> None:

@@ -5,6 +5,8 @@ them reads them at that time.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import compress
+from operator import attrgetter, is_not
 
 import msgspec
 from msgspec.structs import replace
@@ -13,7 +15,8 @@ from fleet.model import Fleet, HostState, Link
 from fleet_agent.wire import Hello, Session, Snapshot
 
 VOLATILE = ("cpu_percent", "rss_bytes", "transcript_bytes", "grown_bytes", "children", "child_count")
-_LASTING = tuple(name for name in Session.__struct_fields__ if name not in VOLATILE)
+_telling = attrgetter("since_at", "last_activity_at")  # of nearly every change
+_lasting = attrgetter(*(name for name in Session.__struct_fields__ if name not in VOLATILE))
 
 Key = tuple[str, str]  # tool and id
 Names = frozenset[str]
@@ -108,7 +111,7 @@ def _of_sessions(name: str, old: HostState | None, new: HostState | None) -> Ite
     was, now = _sessions(old), _sessions(new)
     if was is now:
         return
-    earlier, later = _by_key(_without(was, now)), _by_key(_without(now, was))
+    earlier, later = map(_by_key, _apart(was, now))
     others = [(s, key in earlier) for key, s in later.items() if _is_other(earlier.get(key), s)]
     if new is not None and others:
         host = _without_sessions(new)
@@ -118,10 +121,13 @@ def _of_sessions(name: str, old: HostState | None, new: HostState | None) -> Ite
         yield SessionGone(name, earlier[key])
 
 
-def _without(sessions: tuple[Session, ...], others: tuple[Session, ...]) -> Iterable[Session]:
-    """Those that are not the very same objects: `fleet.stream` keeps what comes again as it was."""
-    same = set(map(id, others))
-    return [session for session in sessions if id(session) not in same]
+def _apart(was: tuple[Session, ...], now: tuple[Session, ...]) -> tuple[Iterable[Session], Iterable[Session]]:
+    """Both without what is the very same object in both: `fleet.stream` keeps what comes again as it was."""
+    if len(was) == len(now):  # usually each is where it was
+        others = list(compress(zip(was, now, strict=True), map(is_not, was, now)))
+        return [old for old, _ in others], [new for _, new in others]
+    ids_before, ids_now = set(map(id, was)), set(map(id, now))
+    return [s for s in was if id(s) not in ids_now], [s for s in now if id(s) not in ids_before]
 
 
 def _without_sessions(state: HostState) -> HostState:
@@ -142,4 +148,4 @@ def _by_key(sessions: Iterable[Session]) -> Mapping[Key, Session]:
 def _is_other(known: Session | None, session: Session) -> bool:
     if known is None or known == session:
         return known is None
-    return any(getattr(known, name) != getattr(session, name) for name in _LASTING)
+    return bool(_telling(known) != _telling(session) or _lasting(known) != _lasting(session))
