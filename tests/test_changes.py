@@ -97,7 +97,9 @@ def test_in_whatever_order_they_come(were: list[Session], others: list[Session],
     before = read(empty(["a"]), *were)
     after = read(before, *are)
     states = {session.id: session.state for session in were}
-    expected = {(s.id, s.id not in states) for s in are if states.get(s.id) != s.state}
+    expected: set[tuple[str, bool | None]] = {
+        (s.id, s.id not in states) for s in are if states.get(s.id) != s.state
+    }
     expected |= {(gone, None) for gone in states.keys() - {s.id for s in are}}
     told = different(before, after)
     assert len(told) == len(expected)
