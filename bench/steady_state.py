@@ -159,7 +159,8 @@ def _usage(pid: int, sent_bytes: int) -> Usage:
 
 def pss_mb() -> float:
     """Of the one stream that this process has started."""
-    (child,) = [c for c in psutil.Process().children() if "fleet_agent" in c.cmdline()]
+    alive = [c for c in psutil.Process().children() if c.status() != psutil.STATUS_ZOMBIE]
+    (child,) = [c for c in alive if "fleet_agent" in c.cmdline()]
     return float(child.memory_full_info().pss) / (1 << 20)
 
 

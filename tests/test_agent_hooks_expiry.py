@@ -140,9 +140,11 @@ def test_events_are_found_by_the_entry_in_hooks_json(tmp_path: Path) -> None:
     assert events.asked(str(tmp_path), "01a1") is None
     for directory, at in ((first, 1.0), (second, 2.0)):
         write_hooks(tmp_path, directory)
+        events.begin()
         assert events.asked(str(tmp_path), "01a1") == Asked("approval", at)
     assert events.asked(str(tmp_path), "01a2") is None
     (tmp_path / "hooks.json").unlink()
+    events.begin()
     assert events.asked(str(tmp_path), "01a1") is None
 
 

@@ -128,6 +128,10 @@ class Source:
         """The offset behind the last newline: what follows is a line that is still being written."""
         return self._find_back((b"\n",), self.size, 0) + 1
 
+    def line_start(self, offset: int) -> int:
+        """Where the line begins that has its byte, or its newline, at `offset`."""
+        return self._find_back((b"\n",), offset, 0) + 1
+
     def last_line_with(self, markers: tuple[bytes, ...], end: int, reach_bytes: int) -> int | None:
         """Where the last line before `end` starts that holds one of `markers`; None if none is in reach."""
         floor = max(0, end - reach_bytes)

@@ -89,6 +89,7 @@ class Codex:
 
     def find(self, table: ProcessTable, now: float) -> Found:
         """All threads that a process holds open, and those that ended lately. `now` is epoch seconds."""
+        self._hooks.begin()
         held, loose = self._look(table, now)
         self._problems = list(self._homes.problems)
         self._check_permissions(table.hidden, held)

@@ -26,14 +26,21 @@ _decode = msgspec.json.Decoder(Event).decode
 
 
 class HookEvents:
-    """The events of all homes. A hooks.json is read again when it has changed."""
+    """The events of all homes. A hooks.json is read again when it has changed, which is looked at once a reading."""
 
     def __init__(self) -> None:
         self._directories: dict[str, tuple[_Stamp, str | None]] = {}
+        self._seen: dict[str, str | None] = {}  # in this reading: home -> where its hooks record
+
+    def begin(self) -> None:
+        """A new reading."""
+        self._seen.clear()
 
     def asked(self, home: str, thread_id: str) -> Asked | None:
         """What the thread asked a person last, as far as its home's hooks tell."""
-        directory = self._directory(home)
+        if home not in self._seen:
+            self._seen[home] = self._directory(home)
+        directory = self._seen[home]
         event = read(f"{directory}/{thread_id}.json") if directory else None
         return asked(event) if event else None
 
