@@ -61,7 +61,7 @@ class Audit:
     """The audit of the store at `root`. `environ`: that of the program that asks."""
 
     def __init__(self, root: str, environ: Mapping[str, str]) -> None:
-        self._root = root
+        self.root = root
         self._from_address = environ.get("SSH_CONNECTION", "").partition(" ")[0]
 
     def begin(self, request: Request) -> Record:
@@ -80,11 +80,11 @@ class Audit:
         )
 
     def _append(self, line: Record) -> None:
-        private_directory(self._root)
-        lock = os.open(os.path.join(self._root, "audit.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        private_directory(self.root)
+        lock = os.open(os.path.join(self.root, "audit.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another `fleet-agent control` may write too
-            log = Appender(os.path.join(self._root, "audit.ndjson"), SEGMENT_BYTES)
+            log = Appender(os.path.join(self.root, "audit.ndjson"), SEGMENT_BYTES)
             written = log.append(msgspec.json.encode(line) + b"\n")
             log.close()
         finally:
@@ -102,7 +102,7 @@ def record(request: Request, at: float) -> Record:
             said,
             tool=request.tool,
             name=request.name,
-            id=request.resume,
+            id=request.resume or request.fork,
             mode=request.mode,
             cwd=request.cwd,
             text_chars=chars,

@@ -30,6 +30,7 @@ SESSION_VARIABLES = (
 CODEX_SANDBOXES = ("read-only", "workspace-write", "danger-full-access")
 CODEX_APPROVALS = ("untrusted", "on-request", "never")
 CODEX_APPROVALS_NOW = ("on-request", "never")  # from 0.150 on
+CODEX_EXEC_FORKS = (0, 150)  # the first release, of those that were tried, that has `codex exec fork`
 CLAUDE_PERMISSIONS = ("default", "manual", "plan", "acceptEdits", "auto", "dontAsk", "bypassPermissions")
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -73,6 +74,11 @@ def exec_command(tool: str, release: str | None, start: wire.Start, program: str
     if not start.prompt or not start.prompt.strip():
         raise _bad("mode exec needs a prompt: it runs one to its end", "pass a prompt, or use mode tmux")
     _check(tool, release, start)
+    if tool == "codex" and start.fork and _number(release) < CODEX_EXEC_FORKS:
+        raise NotPossible(
+            f"codex {release} has no `codex exec fork`",
+            "mode app-server and mode tmux fork sessions with it, too",
+        )
     return Command((program, *build(start)), _environ(start), start.prompt.encode())
 
 
@@ -119,17 +125,22 @@ def _codex_exec(start: wire.Start) -> list[str]:
             raise _bad(f"codex exec does not take {word}", "give the approval policy as --approval")
         if word == "--full-auto":
             raise _bad("codex exec does not take --full-auto any more", "use --sandbox workspace-write")
-    resume = ["resume", _session_id("codex", start.resume)] if start.resume else []
     approval = _option("-a", start.approval)
     options = [*_option("-s", start.sandbox), *_option("-C", start.cwd), *_option("-m", start.model)]
     # --json is last, so that an option with many values (-i FILE...) among the arguments ends there
-    return [*approval, "exec", *options, *start.arguments, "--json", *resume, "-"]
+    return [*approval, "exec", *options, *start.arguments, "--json", *_codex_before(start), "-"]
 
 
 def _codex_terminal(start: wire.Start) -> list[str]:
-    resume = ["resume", _session_id("codex", start.resume)] if start.resume else []
     options = [*_option("-m", start.model), *_option("-s", start.sandbox), *_option("-a", start.approval)]
-    return [*resume, *start.arguments, *options, *_option("-C", start.cwd)]
+    return [*_codex_before(start), *start.arguments, *options, *_option("-C", start.cwd)]
+
+
+def _codex_before(start: wire.Start) -> list[str]:
+    """Which session it goes on with, or with a copy of which."""
+    if start.fork:
+        return ["fork", _session_id("codex", start.fork)]
+    return ["resume", _session_id("codex", start.resume)] if start.resume else []
 
 
 def _check_codex(release: str | None, start: wire.Start) -> None:
@@ -158,21 +169,24 @@ def _claude_options(start: wire.Start) -> list[str]:
         )
     if start.approval is not None and start.approval not in CLAUDE_PERMISSIONS:
         raise _unknown("claude", "permission mode", start.approval, CLAUDE_PERMISSIONS)
-    resume = _option("--resume", _session_id("claude", start.resume) if start.resume else None)
+    before = start.resume or start.fork
+    resume = _option("--resume", _session_id("claude", before) if before else None)
+    fork = ["--fork-session"] if start.fork else []
     mode = _option("--permission-mode", start.approval)
     # the arguments first: an option with many values among them ends at the next option
-    return [*start.arguments, *_option("--model", start.model), *mode, *resume]
+    return [*start.arguments, *_option("--model", start.model), *mode, *resume, *fork]
 
 
 def _opencode_terminal(start: wire.Start) -> list[str]:
     _refuse_options("opencode", start, ("sandbox", "approval"), "permissions are set up in opencode.json")
-    resume = _option("--session", _session_id("opencode", start.resume) if start.resume else None)
-    return [*start.arguments, *_option("--model", start.model), *resume]
+    before = start.resume or start.fork
+    session = _option("--session", _session_id("opencode", before) if before else None)
+    return [*start.arguments, *_option("--model", start.model), *session, *(["--fork"] if start.fork else [])]
 
 
 def _any_terminal(start: wire.Start) -> list[str]:
     hint = f"give {start.tool}'s own options after the options of fleet"
-    _refuse_options(start.tool, start, ("model", "sandbox", "approval", "resume"), hint)
+    _refuse_options(start.tool, start, ("model", "sandbox", "approval", "resume", "fork"), hint)
     return list(start.arguments)
 
 
@@ -193,9 +207,7 @@ def _session_id(tool: str, text: str) -> str:
     """An id and nothing else: a Codex takes an unknown name for the wish to start a new session."""
     shape = _OPENCODE_ID if tool == "opencode" else _UUID
     if not shape.fullmatch(text):
-        raise _bad(
-            f"not the id of a {tool} session: {text}", "resume takes the whole id, as fleet status shows it"
-        )
+        raise _bad(f"not the id of a {tool} session: {text}", "it is the whole id, as fleet status shows it")
     return text
 
 

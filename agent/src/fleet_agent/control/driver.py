@@ -5,7 +5,8 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from fleet_agent.control.wire import Answer, Decide, Done, Event, Interrupt, Pending, Refused, Send
+from fleet_agent.control.events import Event
+from fleet_agent.control.wire import Answer, Decide, Done, Interrupt, Pending, Refused, Send
 
 Action: TypeAlias = Send | Interrupt | Decide | Answer
 

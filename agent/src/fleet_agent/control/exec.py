@@ -16,17 +16,10 @@ from typing import IO, Protocol
 
 from fleet_agent.control import groups
 from fleet_agent.control.driver import Action, Outcome, SpawnFailed
+from fleet_agent.control.events import MAX_OUTPUT_CHARS, Event, Prompted
 from fleet_agent.control.parse.exec_json import ExecJson
 from fleet_agent.control.parse.lines import LineReader
-from fleet_agent.control.wire import (
-    MAX_OUTPUT_CHARS,
-    Done,
-    Event,
-    Interrupt,
-    Pending,
-    Prompted,
-    Refused,
-)
+from fleet_agent.control.wire import Done, Interrupt, Pending, Refused
 
 READ_BYTES = 64 << 10
 DRAIN_S = 2.0  # what its children hold open is read for so long after the tool itself has ended
@@ -105,7 +98,8 @@ class ExecDriver:
             return Refused(
                 "not_possible",
                 "a run of mode exec takes one prompt and answers no further ones",
-                "resume it when it has ended, or start it with mode app-server or tmux to talk to it",
+                "resume it when it has ended, go on with a copy of it (fleet run --fork), or start another with"
+                " mode app-server or tmux",
             )
         if self._leader is None or not groups.send(self._leader, signal.SIGINT):
             return Refused("stale", "it has ended")

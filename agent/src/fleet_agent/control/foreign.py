@@ -5,21 +5,24 @@ talked to by the program that started them.
 """
 
 import asyncio
-import itertools
+import os
 import time
+from collections.abc import Callable
 
-from fleet_agent.control import groups, targets
+from fleet_agent.control import following, groups, locate, targets
 from fleet_agent.control.driver import Action
-from fleet_agent.control.host import Asker
+from fleet_agent.control.events import ApprovalRequested, Asked, Event, Resolved
+from fleet_agent.control.host import Asker, Host
 from fleet_agent.control.targets import Foreign
-from fleet_agent.control.wire import Answer, Decide, Done, Event, Logs, Pending, Refused, Said
+from fleet_agent.control.wire import Answer, Attach, Decide, Done, Logs, Pending, Refused, Said
 from fleet_agent.wire import Session
 
 SERVERS = ("daemon", "app-server")
+UNRECORDED = (ApprovalRequested, Asked, Resolved)  # what a daemon tells and never writes down
 
 
-async def act(found: Foreign, asked: Action) -> Done | Refused:
-    """Say something to it, interrupt it, answer it."""
+async def act(found: Foreign, asked: Action, root: str) -> Done | Refused:
+    """Say something to it, interrupt it, answer it. `root`: the state directory."""
     refused = undrivable(found)
     # What a subagent in a daemon asks is for a person to answer, though they may not talk to it.
     answered = found.kind == "daemon" and found.is_subagent and isinstance(asked, (Decide, Answer))
@@ -29,13 +32,13 @@ async def act(found: Foreign, asked: Action) -> Done | Refused:
     if found.kind == "daemon":
         from fleet_agent.control.appserver import foreign as threads
 
-        return await threads.act(session.home or "", session.id, asked)
+        return await threads.act(session.home or "", session.id, asked, root)
     from fleet_agent.control import tmux_runs
     from fleet_agent.control.tmux import Terminal
 
     assert session.pane is not None  # else it is undrivable
     terminal = Terminal(session.pane, found.holders[0], session.tool)
-    return await asyncio.to_thread(tmux_runs.act, terminal, asked)
+    return await tmux_runs.act(terminal, asked, root)
 
 
 async def pending() -> tuple[list[Pending], list[str]]:
@@ -65,32 +68,82 @@ def _shown(session: Session) -> list[Pending]:
     return tmux_runs.pending(terminal, session.id, session.cwd)
 
 
-async def follow(found: Foreign, asker: Asker) -> Done | Refused:
-    """What it says from now on, to its end."""
+async def follow(host: Host, found: Foreign, asked: Attach, asker: Asker) -> Done | Refused:
+    """What it says from now on, to its end: of a daemon's as it is said, of others as it is written down."""
     if found.kind != "daemon":
-        return _unwatched(found)
-    from fleet_agent.control.appserver import foreign as threads
+        return await _recorded(host, found, asked, asker)
+    return await _listen(found, lambda event: asker.say(Said(event, time.time())))
 
-    counted = itertools.count(1)
+
+async def logs(host: Host, found: Foreign, asked: Logs, asker: Asker) -> Done | Refused:
+    """What it has said, as its tool has written it down; else what its terminal shows."""
+    if asked.stderr:
+        message = f"{found.session.id} was not started by fleet: what it writes to stderr goes elsewhere"
+        return Refused("not_possible", message, "without --stderr you see what it said")
+    if found.kind != "daemon" or not asked.follow:
+        return await _recorded(host, found, asked, asker)
 
     def say(event: Event) -> None:
-        asker.say(Said(event, time.time(), next(counted)))
+        if isinstance(event, UNRECORDED):
+            asker.say(Said(event, time.time()))
+
+    listening = asyncio.create_task(_listen(found, say))
+    try:
+        return await _recorded(host, found, asked, asker, lambda: _still_there(listening))
+    finally:
+        listening.cancel()
+
+
+def _still_there(listening: "asyncio.Task[Done | Refused]") -> bool:
+    """Unless its daemon has told of its end. Of one that cannot be listened to, the record goes on."""
+    return not (listening.done() and isinstance(listening.result(), Done))
+
+
+async def _listen(found: Foreign, say: Callable[[Event], None]) -> Done | Refused:
+    from fleet_agent.control.appserver import foreign as threads
 
     return await threads.follow(found.session.home or "", found.session.id, say)
 
 
-async def logs(found: Foreign, asked: Logs, asker: Asker) -> Done | Refused:
-    """What it said, where its tool tells others of it."""
-    if not asked.follow or asked.stderr:
-        return _unwatched(found)
-    following = asyncio.create_task(follow(found, asker))
-    gone = asyncio.create_task(asker.gone.wait())
-    await asyncio.wait([following, gone], return_when=asyncio.FIRST_COMPLETED)
-    gone.cancel()
-    if following.done():
-        return following.result()
-    following.cancel()
-    return Done("not followed any more")
+async def _recorded(
+    host: Host,
+    found: Foreign,
+    asked: Logs | Attach,
+    asker: Asker,
+    is_open: Callable[[], bool] = lambda: True,
+) -> Done | Refused:
+    """What is in its record, and what is added to it while it lives, if that is asked for."""
+    follow = isinstance(asked, Attach) or asked.follow
+
+    def lives() -> bool:
+        return follow and is_open() and any(holder.lives() for holder in found.holders)
+
+    path = await following.found(lambda: _record(host, found), lives, asker, wait=follow)
+    if path is None:
+        return await asyncio.to_thread(_screen, found, asker)
+    with following.opened(path, found.session.tool, asked) as record:
+        return await following.told(following.sender(record, asker), lives, asker)
+
+
+def _record(host: Host, found: Foreign) -> str | None:
+    session = found.session
+    if session.transcript and os.path.exists(session.transcript):
+        return session.transcript
+    homes = locate.homes_of(session.tool, host.environ)
+    return locate.record(session.tool, session.id, (session.home, *homes) if session.home else homes)
+
+
+def _screen(found: Foreign, asker: Asker) -> Done | Refused:
+    """What its pane shows, where nothing was written down. Raises `NotPossible`."""
+    session = found.session
+    if session.pane is None or session.pane.kind != "tmux" or not found.holders:
+        message = f"nothing is written down of {session.id}, and it is in no tmux pane"
+        why = "its tool keeps no record of it" if session.ephemeral else "it may not have said anything yet"
+        return Refused("not_possible", message, why)
+    from fleet_agent.control import tmux_runs
+    from fleet_agent.control.tmux import Terminal
+
+    return tmux_runs.logs(Terminal(session.pane, found.holders[0], session.tool), asker.say)
 
 
 def stop(found: Foreign, grace_s: float) -> Done | Refused:
@@ -123,19 +176,11 @@ def undrivable(found: Foreign) -> Refused | None:
         return Refused("not_possible", f"{session.id} has ended", resume)
     if found.kind == "daemon" or (session.pane is not None and session.pane.kind == "tmux"):
         return None
-    fork = f"fork it: codex exec fork {session.id}; or stop it, and {resume}"
+    fork = f"go on with a copy of it: fleet run --fork {session.id}; or stop it, and {resume}"
     if found.kind == "exec":
         return Refused("not_possible", f"{session.id} is a `codex exec`, which takes one prompt only", fork)
     if found.kind == "app-server":
         return Refused("not_possible", f"{session.id} belongs to the program that started its app-server", fork)
     return Refused(
         "not_possible", f"{session.id} is a terminal UI outside of tmux: nobody else can type there", fork
-    )
-
-
-def _unwatched(found: Foreign) -> Refused:
-    return Refused(
-        "not_possible",
-        f"{found.session.id} was not started by fleet, and is not in a Codex daemon: it tells others nothing",
-        f"its transcript is {found.session.transcript}" if found.session.transcript else "",
     )

@@ -1,17 +1,18 @@
 """What the terminal UI of a tool shows: its input box, that it works, an approval prompt. Pure.
 
 A screen is only what it is recognised as, line by line, with the words that the real programs print: Codex
-0.145 to 0.169, Claude Code 2.1.329. Of all else nothing is said, and nobody presses a key at it. What a model
-writes is on these screens too, so an approval prompt counts only where no model can put it: at the very bottom,
-where the input box would be.
+0.145 to 0.169, Claude Code 2.1.329, OpenCode 1.18.33. Of all else nothing is said, and nobody presses a key at
+it. What a model writes is on these screens too, so an approval prompt counts only where no model can put it: at
+the very bottom, where the input box would be.
 """
 
 import hashlib
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fleet_agent.control.wire import MAX_OUTPUT_CHARS, ApprovalRequested
+from fleet_agent.control.events import MAX_OUTPUT_CHARS, ApprovalRequested
 
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()*+].|[^\[\]()*+])")
@@ -36,7 +37,7 @@ class Option:
 @dataclass(frozen=True)
 class Approval:
     """An approval prompt. `body`: all that it shows above its answers, of which `command` is what would be run;
-    `mark`: stands on the screen with it."""
+    `mark`: stands on the screen with it; `is_cut`: it may ask for more than it shows, so it is not accepted."""
 
     question: str
     body: str
@@ -45,6 +46,7 @@ class Approval:
     keys: tuple[tuple[str, str], ...]  # decision -> key
     mark: str
     kind: str
+    is_cut: bool = False
 
     @property
     def id(self) -> str:
@@ -73,6 +75,7 @@ class Screen:
 
     `draft`: what stands in the input box; None: there is no box that takes input. `working`: a turn runs.
     `blocked`: why it takes no input, of a dialog that was recognised and is nobody's to answer but a person's.
+    `half_interrupted`: it says that one more Escape ends the turn.
     `is_settled`: it shows what it shows only when it has started (Codex: its status line).
     """
 
@@ -80,6 +83,7 @@ class Screen:
     working: bool = False
     approval: Approval | None = None
     blocked: str | None = None
+    half_interrupted: bool = False
     is_settled: bool = field(default=False, compare=False)
 
 
@@ -87,6 +91,8 @@ def look(tool: str, captured: str, cursor: tuple[int, bool]) -> Screen:
     """`captured`: of `tmux capture-pane -e`; `cursor`: its row, and whether it shows. Of a tool that is not
     known: `Screen()`."""
     lines, solid = _decode(captured)
+    if tool == "opencode":
+        return _opencode(lines, captured, *cursor)
     see = _TOOLS.get(tool)
     return see(lines, solid, *cursor) if see else Screen()
 
@@ -153,6 +159,8 @@ def _claude(lines: list[str], solid: list[str], row: int, _: bool) -> Screen:
         return Screen(blocked=_blocked(lines, _CLAUDE_BLOCKS))
     top, end = rules[-2], rules[-1]
     draft = "\n".join([solid[top + 1][1:], *solid[top + 2 : end]]).replace("\xa0", " ").strip()
+    if not draft and len(alone := lines[top + 1][1:].replace("\xa0", " ").strip()) == 1:
+        draft = alone  # below the cursor, which is drawn
     working = any("esc to interrupt" in line for line in lines[end + 1 :]) or any(
         re.match(r"\S [A-Z][^\s(]*\u2026", line) for line in lines[max(0, top - _ABOVE_BOX_LINES) : top]
     )
@@ -182,6 +190,79 @@ def _claude_approval(lines: list[str]) -> Approval | None:
         "Tab to amend",
         "command" if is_command else "tool",
     )
+
+
+def _opencode(lines: list[str], captured: str, row: int, cursor_shows: bool) -> Screen:
+    if approval := _opencode_approval(lines, captured):
+        return Screen(working=True, approval=approval) if not cursor_shows else Screen()
+    edges = [(i, edge) for i in range(row + 1, len(lines)) if (edge := _OPENCODE_EDGE.match(lines[i]))]
+    if not cursor_shows or not edges:
+        return Screen(blocked=_blocked(lines, _OPENCODE_BLOCKS))
+    end, edge = edges[0]
+    top, inside = _boxed(lines, end, edge.start(1), edge.end())
+    if len(inside) < 4 or not _OPENCODE_AGENT.fullmatch(inside[-1]) or inside[-2] or not top < row < end - 2:
+        return Screen()
+    draft = "\n".join(inside[1:-2]).strip()
+    below = _OPENCODE_WORKS.search(_columns("".join(lines[end + 1 : end + 2]), 0, edge.end()))
+    return Screen(
+        draft="" if _OPENCODE_EMPTY.fullmatch(draft) else draft,
+        working=below is not None,
+        half_interrupted=below is not None and below[1] is not None,
+        is_settled=True,
+    )
+
+
+def _opencode_approval(lines: list[str], captured: str) -> Approval | None:
+    """A prompt of at most 15 rows, which does not say that it has more to show, but of a patch by a scroll bar.
+
+    There is no key for each answer: one is marked, by its background alone, and Enter gives it.
+    """
+    bottom = next((i for i in range(len(lines) - 1, 0, -1) if _OPENCODE_ANSWERS.match(lines[i])), None)
+    if bottom is None:
+        return None
+    left, right = lines[bottom].index(_BAR) + 1, lines[bottom].index(_OPENCODE_CONFIRM) + len(_OPENCODE_CONFIRM)
+    top, inside = _boxed(lines, bottom, left, right + 3)  # its margin, with the scroll bar
+    gap = next((i for i in range(2, len(inside)) if not inside[i]), 0)
+    below = any(_columns(line, left, right).strip() for line in lines[bottom + 1 :])
+    if below or not gap or inside[0] or inside[1] != f"\u25b3 {_OPENCODE_MARK}":
+        return None
+    question, shown = " ".join(inside[2:gap]), inside[gap:]
+    body = _text([line.rstrip("".join(_SCROLL_BAR)) for line in shown])
+    kind = "patch" if question.startswith("\u2192 Edit ") else "tool"
+    kind = "command" if question == "# Shell command" else kind
+    scrolls = any(line.endswith(_SCROLL_BAR) for line in shown)
+    is_cut = scrolls if kind == "patch" else bottom - top > _OPENCODE_ROWS or len(lines) < _OPENCODE_LINES
+    at = [_grounds(captured, bottom)[lines[bottom].index(answer)] for answer in _OPENCODE_OPTIONS]
+    accept = (("accept", "Enter"),) if at[0] != at[1] == at[2] and not is_cut else ()
+    return Approval(
+        question,
+        body,
+        body.removeprefix("$ ") if kind == "command" else None,
+        tuple(Option(i + 1, text, "") for i, text in enumerate(_OPENCODE_OPTIONS)),
+        (*accept, ("cancel", "Escape")),
+        _OPENCODE_MARK,
+        kind,
+        is_cut,
+    )
+
+
+def _boxed(lines: list[str], end: int, left: int, right: int) -> tuple[int, list[str]]:
+    """The rows above this one with a bar before column `left`: the first, and what stands in them."""
+    top = end
+    while top and lines[top - 1][left - 1 : left] == _BAR:
+        top -= 1
+    return top, [_columns(line, left, right).strip() for line in lines[top:end]]
+
+
+def _columns(line: str, begin: int, end: int) -> str:
+    """What stands in these columns of a terminal, where a wide character takes two."""
+    found, at = "", 0
+    for char in line:
+        if begin <= at < end:
+            found += char
+        if not unicodedata.combining(char):
+            at += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return found
 
 
 def _options(lines: list[str], bottom: int) -> tuple[int, tuple[Option, ...]]:
@@ -238,21 +319,38 @@ def _decode(captured: str) -> tuple[list[str], list[str]]:
 
 
 def _attributes(codes: str, faint: bool, reverse: bool) -> tuple[bool, bool]:
-    """Faint and reverse after a Select Graphic Rendition: ECMA-48 8.3.117; after 38, 48, 58 comes a colour."""
-    words = [word.partition(":")[0] or "0" for word in codes.split(";")]
-    at = 0
-    while at < len(words):
-        code = words[at]
-        if code in ("38", "48", "58"):
-            at += {"5": 2, "2": 4}.get(words[at + 1] if at + 1 < len(words) else "", 0)
-        elif code == "0":
+    """Faint and reverse after a Select Graphic Rendition: ECMA-48 8.3.117."""
+    for code in _codes(codes):
+        if code == "0":
             faint = reverse = False
         elif code in ("2", "22"):
             faint = code == "2"
         elif code in ("7", "27"):
             reverse = code == "7"
-        at += 1
     return faint, reverse
+
+
+def _grounds(captured: str, row: int) -> list[str]:
+    """The background of each character of a row, as far as the row itself sets it."""
+    line = captured.split("\n")[row]
+    found: list[str] = []
+    ground, at = "", 0
+    for match in [*_ESCAPE.finditer(line), None]:
+        found += [ground] * ((match.start() if match else len(line)) - at)
+        at = match.end() if match else at
+        sgr = _SGR.fullmatch(match[0]) if match else None
+        for code in _codes(sgr[1]) if sgr else ():
+            ground = code if _GROUND.match(code) else "" if code in ("0", "49") else ground
+    return found
+
+
+def _codes(codes: str) -> Iterator[str]:
+    """One code after the other, a colour (after 38, 48, 58) with all of its numbers."""
+    words = codes.split(";")
+    while words:
+        numbers = {"5": 2, "2": 4}.get(words[1], 0) if words[0] in ("38", "48", "58") and words[1:] else 0
+        yield ";".join(words[: 1 + numbers]) if numbers else words[0].partition(":")[0] or "0"
+        words = words[1 + numbers :]
 
 
 _CODEX_QUESTIONS = {
@@ -271,4 +369,22 @@ _CLAUDE_BLOCKS = (
     ("Select login method", "Claude Code is not logged in"),
     ("Choose the text style", "Claude Code asks how it is to look: it was never started here"),
 )
+_BAR = "\u2503"
+_SCROLL_BAR = ("\u2580", "\u2584", "\u2588")
+_GROUND = re.compile(r"48;|4[0-7]$|10[0-7]$")
+_OPENCODE_EDGE = re.compile(r" *\u2579(\u2580+)")  # below its input box
+_OPENCODE_AGENT = re.compile(
+    r"\S.* \u00b7 \S.*"
+)  # and its model, in the box; where a shell command is typed: Shell
+_OPENCODE_EMPTY = re.compile(r'Ask anything\u2026 "[^"]*"')
+_OPENCODE_WORKS = re.compile(r"\besc (again to )?interrupt\b")
+_OPENCODE_OPTIONS = ("Allow once", "Allow always", "Reject")
+_OPENCODE_CONFIRM = "\u21c6 select  enter confirm"
+_OPENCODE_ANSWERS = re.compile(
+    rf" *{_BAR}   {'   '.join(_OPENCODE_OPTIONS)}  +\S+ fullscreen  {_OPENCODE_CONFIRM}"
+)
+_OPENCODE_MARK = "Permission required"
+_OPENCODE_BLOCKS = (("Tell OpenCode what to do differently", "OpenCode asks what is to be done instead"),)
+_OPENCODE_ROWS = 12  # of a prompt, above its answers, that surely shows all
+_OPENCODE_LINES = 24  # of a terminal in which no prompt has to be smaller
 _TOOLS: dict[str, Callable[[list[str], list[str], int, bool], Screen]] = {"codex": _codex, "claude": _claude}

@@ -9,19 +9,21 @@ from contextlib import suppress
 
 import msgspec
 
-from fleet_agent.control import commands, programs, rotation
+from fleet_agent.control import commands, locate, logind, programs, rotation
 from fleet_agent.control.commands import NotPossible
 from fleet_agent.control.ending import forget
+from fleet_agent.control.events import Failure
 from fleet_agent.control.host import Host
 from fleet_agent.control.launch import Job, launch
-from fleet_agent.control.store import Entry, Facts, NameTaken, socket_path
-from fleet_agent.control.wire import MODES, Done, Failure, Refused, Reply, Run, Said, Start
+from fleet_agent.control.store import Entry, Facts, NameTaken, prompt_digest, socket_path
+from fleet_agent.control.wire import MODES, Done, Refused, Reply, Run, Said, Start
 from fleet_agent.machine import boot_id
 from fleet_agent.redact import headline, redact
 from fleet_agent.tools.codex.holders import home_of
 from fleet_agent.wire import TOOLS
 
 PREVIEW_CHARS = 40
+SESSION_S = 3.0  # until the session of a terminal that was given its prompt can be told
 TAIL_BYTES = 2048
 
 _decode_said = msgspec.json.Decoder(Said).decode
@@ -33,7 +35,7 @@ async def start(host: Host, asked: Start, say: Callable[[Reply], None]) -> Done 
         raise NotPossible(
             f"there is no mode {asked.mode}", f"it is one of {', '.join(MODES)}", kind="bad_request"
         )
-    asked = msgspec.structs.replace(asked, cwd=directory(host, asked.cwd))
+    asked = msgspec.structs.replace(asked, cwd=directory(host, asked.cwd or _directory_before(host, asked)))
     program = _program(host, asked)
     release = _release(host, asked.tool, program)
     _check(asked, program, release)
@@ -67,6 +69,12 @@ def directory(host: Host, cwd: str | None) -> str:
     return path
 
 
+def _directory_before(host: Host, asked: Start) -> str | None:
+    """Where the session works that it goes on with. Claude Code knows a session in that directory alone."""
+    before = asked.resume or asked.fork
+    return before and locate.directory_of(asked.tool, before, locate.homes_of(asked.tool, host.environ))
+
+
 def _program(host: Host, asked: Start) -> str:
     found = programs.find(asked.tool, host.environ)
     if found is None:
@@ -87,6 +95,10 @@ def _release(host: Host, tool: str, program: str) -> str | None:
 
 def _check(asked: Start, program: str, release: str | None) -> None:
     """That such a run can be started at all, before anything is made for it. Raises `NotPossible`."""
+    if asked.resume and asked.fork:
+        raise NotPossible(
+            "a session is either resumed or forked", "leave out --resume or --fork", kind="bad_request"
+        )
     if asked.mode == "exec":
         commands.exec_command(asked.tool, release, asked, program)
     elif asked.mode == "app-server" and asked.tool != "codex":
@@ -109,7 +121,9 @@ def _create(host: Host, asked: Start, release: str | None) -> Entry:
             tool_version=release,
         )
         socket = socket_path(os.path.join(host.store.runs, name), host.environ)
-        return Facts(run, secrets.token_hex(16), boot_id(), socket)
+        mark = secrets.token_hex(16)
+        digest = prompt_digest(asked.prompt, mark) if asked.mode == "tmux" and asked.prompt else ""
+        return Facts(run, mark, boot_id(), socket, prompt_digest=digest)
 
     try:
         return host.store.create(facts, asked.name)
@@ -130,6 +144,7 @@ def _start_terminal(
         host.store.delete(entry)
         raise
     tmux_runs.settle(entry)
+    tmux_runs.identify(entry, SESSION_S if asked.prompt and not begun.trouble else 0.0)
     told = _told(host, entry, say)
     return begun.trouble.refused() if begun.trouble else told
 
@@ -145,7 +160,7 @@ def _told(host: Host, entry: Entry, say: Callable[[Reply], None]) -> Done | Refu
         how = f"exit status {run.exit_code}" if run.exit_code is not None else f"signal {run.signal or '?'}"
         return Refused("tool_failed", f"{run.tool} ended at once, with {how}: {why or 'it said nothing'}")
     say(msgspec.structs.replace(run, prompt=None))
-    return Done()
+    return Done(logind.warning(run.pid) if run.pid and run.state == "running" else "")
 
 
 def last_words(entry: Entry) -> str:

@@ -47,7 +47,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `mark`: what no other run has in the environment of all that it starts. `tool_pid`, `tool_ticks`: its tool's
     process. `socket`: where its supervisor listens. `boot_id`: pids and ticks mean something until the machine
-    starts again.
+    starts again. `prompt_digest`: of a terminal, what its first prompt is told by again (identity.py).
     """
 
     run: Run
@@ -56,6 +56,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     socket: str = ""
     tool_pid: int | None = None
     tool_ticks: int | None = None
+    prompt_digest: str = ""
 
     @property
     def leader(self) -> Started | None:
@@ -217,6 +218,11 @@ class Entry:
             out_bytes=rotation.total_bytes(self.events_path),
             err_bytes=rotation.total_bytes(self.stderr_path),
         )
+
+
+def prompt_digest(prompt: str, mark: str) -> str:
+    """What a prompt is told by again, and which says nothing of it. `mark`: of the run."""
+    return hashlib.blake2b(prompt.strip().encode(), key=mark.encode(), digest_size=16).hexdigest()
 
 
 def state_of(facts: Facts, ended: Ended | None, now: float) -> str:

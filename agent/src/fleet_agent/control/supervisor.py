@@ -15,6 +15,8 @@ import msgspec
 
 from fleet_agent.control import groups, rotation
 from fleet_agent.control.driver import Driver, Outcome, SpawnFailed
+from fleet_agent.control.events import Ended as EndedEvent
+from fleet_agent.control.events import Event, Failure, SessionStarted
 from fleet_agent.control.store import Ended, Entry, private_directory
 from fleet_agent.control.wire import (
     MAX_REQUEST_BYTES,
@@ -22,18 +24,14 @@ from fleet_agent.control.wire import (
     Approvals,
     Decide,
     Done,
-    Event,
-    Failure,
     Interrupt,
     Refused,
     Reply,
     Request,
     Said,
     Send,
-    SessionStarted,
     Stop,
 )
-from fleet_agent.control.wire import Ended as EndedEvent
 
 EVENTS_SEGMENT_BYTES = 8 << 20
 STDERR_SEGMENT_BYTES = 1 << 20

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from fleet_agent import native
+from fleet_agent.control import locate
 from fleet_agent.control.groups import Started, started
 from fleet_agent.control.host import Host
 from fleet_agent.control.store import Entry, Store
@@ -15,6 +16,7 @@ from fleet_agent.tools.codex import argv
 from fleet_agent.wire import Session
 
 MAX_CANDIDATES = 20
+SHOWN_TOOLS = ("codex", "claude")  # of which it can be told what session a terminal shows (identity.py)
 GIT_WAIT_S = 0.0
 
 
@@ -48,22 +50,61 @@ def find(host: Host, target: Target) -> Entry | Foreign | Refused:
     return _unknown(host.store, target) if found is None else _checked(found, target)
 
 
+def seen(host: Host, target: Target) -> Foreign | Refused:
+    """The session that no run of ours has, to be read: whoever holds it now, and long after it has ended."""
+    among = sessions()
+    pids = {pid for session in among if session.id == target.id for pid in session.pids}
+    now = {pid: process for pid in pids if (process := started(pid))}  # nothing is signalled
+    found = foreign_of(among, target, now) or _recorded(host, target, among)
+    return _unknown(host.store, target) if found is None else found
+
+
+def _recorded(host: Host, target: Target, among: tuple[Session, ...]) -> Foreign | None:
+    """A session that is not listed any more, or never was, but is written down."""
+    homes = {s.home: None for s in among if s.tool == target.tool and s.home}
+    places = (*locate.homes_of(target.tool, host.environ), *homes)
+    path = locate.record(target.tool, target.id, places)
+    if path is None or target.id is None:
+        return None
+    holder = locate.claude_process(target.id, places) if target.tool == "claude" else None
+    return Foreign(Session(target.tool, target.id, transcript=path), (holder,) if holder else ())
+
+
 def find_run(store: Store, target: Target) -> Entry | Refused | None:
     """The run that `target` names; the newest, running before ended, of several with one session id."""
     if target.name is not None:
         entry = store.entry(target.name)
         if entry is None:
             return _unknown(store, target)
+        if target.id not in (None, entry.facts().run.id):
+            identify([entry])
         known_id = entry.facts().run.id
         if target.id is not None and known_id not in (None, target.id):
             return Refused("stale", f"{target.name} is not the run that was seen: its session is {known_id}")
         return entry
     if target.id is None:
         return Refused("bad_request", "the target has neither a name nor an id")
+    running, ended = _runs_of(store, target)
+    if not running and target.tool in SHOWN_TOOLS:
+        identify(store.entries())
+        running, ended = _runs_of(store, target)
+    return next(iter(running or ended), None)
+
+
+def _runs_of(store: Store, target: Target) -> tuple[list[Entry], list[Entry]]:
+    """The runs that have the session, newest first: those that run, and those that have ended."""
     runs = [(entry, entry.run()) for entry in store.entries()]
     same = [(entry, run) for entry, run in runs if run.id == target.id and run.tool == target.tool]
     running = [entry for entry, run in same if run.state == "running"]
-    return next(iter(running or [entry for entry, _ in same]), None)
+    return running, [entry for entry, run in same if run.state != "running"]
+
+
+def identify(entries: list[Entry]) -> None:
+    """Write down which sessions the terminals among these show now: they come to others while they run."""
+    if any(entry.facts().run.mode == "tmux" for entry in entries):
+        from fleet_agent.control import identity
+
+        identity.refresh(entries)
 
 
 def pids_of(entry: Entry) -> set[int]:
@@ -104,7 +145,7 @@ def _find_foreign(target: Target) -> Foreign | None:
 
 def sessions() -> tuple[Session, ...]:
     """All sessions of this host, by a reading made now."""
-    scanner = Scanner(tools("meta", one_shot=True), git_wait_s=GIT_WAIT_S)
+    scanner = Scanner(tools("meta"), git_wait_s=GIT_WAIT_S)  # nobody waits here for whole accounts of tokens
     try:
         return scanner.scan().sessions
     finally:

@@ -20,7 +20,7 @@ from fleet_agent.wire import Pane
 
 TMUX_S = 10.0  # for one command of tmux
 MAX_PARENTS = 64
-DRIVEN = ("codex", "claude")  # whose screens are known
+DRIVEN = ("codex", "claude", "opencode")  # whose screens are known
 
 _PANE = re.compile(r"%\d{1,10}")
 # A comma would end an operand, so there is none. A pane that was scrolled back takes keys for its own.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from fleet_agent.control import groups, policy, programs, wire
 from fleet_agent.control.appserver import protocol
-from fleet_agent.control.appserver.attached import Attached, Reply
+from fleet_agent.control.appserver.attached import Attached, Reply, Shared
 from fleet_agent.control.appserver.client import Client
 from fleet_agent.control.appserver.deadlines import TURN_END_S, Deadlines, is_progress
 from fleet_agent.control.appserver.gate import Gate
@@ -24,6 +24,7 @@ from fleet_agent.control.appserver.shapes import Opened, Turns, no_input
 from fleet_agent.control.appserver.thread import Open, Thread
 from fleet_agent.control.audit import Audit
 from fleet_agent.control.driver import Action, Outcome, SpawnFailed
+from fleet_agent.control.events import Event, Failure, SessionStarted, TurnEnded, TurnStarted, Used
 from fleet_agent.tools.codex.lines import release as release_of
 from fleet_agent.wire import Tokens
 
@@ -38,9 +39,15 @@ class AppServerDriver:
     """A `Driver`. `gate`: what may be answered without a person. Without a prompt it waits for the first."""
 
     def __init__(
-        self, start: wire.Start, server: Server, gate: Gate, pauses_s: tuple[float, ...] = PAUSES_S
+        self,
+        start: wire.Start,
+        server: Server,
+        gate: Gate,
+        pauses_s: tuple[float, ...] = PAUSES_S,
+        shared: Shared | None = None,
     ) -> None:
         self._start, self._server, self._gate, self._pauses_s = start, server, gate, pauses_s
+        self._shared = shared
         self._attached: Attached | None = None
         self._deadlines = Deadlines()
         self._wake = asyncio.Event()
@@ -49,10 +56,10 @@ class AppServerDriver:
         self._settle_at_s: float | None = None
         self._rollout: str | None = None
         self._total: Tokens | None = None
-        self._tell: Callable[[wire.Event], None] = lambda _: None
+        self._tell: Callable[[Event], None] = lambda _: None
         self._stderr: Callable[[bytes], None] = lambda _: None
 
-    async def run(self, say: Callable[[wire.Event], None], stderr: Callable[[bytes], None]) -> Outcome:
+    async def run(self, say: Callable[[Event], None], stderr: Callable[[bytes], None]) -> Outcome:
         """The whole session. Raises `SpawnFailed` where there is none."""
         self._tell, self._stderr = say, stderr
         attached = self._attached = await self._open()
@@ -111,9 +118,12 @@ class AppServerDriver:
             raise
 
     async def _begin(self, client: Client) -> Attached:
-        resumed = self._start.resume
+        resumed, forked = self._start.resume, self._start.fork
         if resumed is None:
-            opened = await client.call("thread/start", self._settings(), Opened)
+            method, params = "thread/start", self._settings()
+            if forked is not None:
+                method, params = "thread/fork", self._of_thread(forked)
+            opened = await client.call(method, params, Opened)
             attached = self._attach(client, opened.thread.id)
         else:
             read = await client.call("thread/read", {"threadId": resumed, "includeTurns": False}, Opened)
@@ -121,11 +131,11 @@ class AppServerDriver:
                 refused = no_input(read.thread)
                 raise SpawnFailed(refused.message, refused.hint)
             attached = self._attach(client, resumed)
-            opened = await client.call("thread/resume", self._resume_params(resumed), Opened)
+            opened = await client.call("thread/resume", self._of_thread(resumed), Opened)
         self._rollout = opened.thread.path
         self._gate.approval_policy = opened.approval_policy
         model = opened.model or opened.thread.model
-        self._say(wire.SessionStarted(opened.thread.id, model, opened.thread.cli_version))
+        self._say(SessionStarted(opened.thread.id, model, opened.thread.cli_version))
         return attached
 
     def _settings(self) -> dict[str, object]:
@@ -139,11 +149,13 @@ class AppServerDriver:
         }
         return {name: value for name, value in asked.items() if value is not None}
 
-    def _resume_params(self, thread_id: str) -> dict[str, object]:
+    def _of_thread(self, thread_id: str) -> dict[str, object]:
         return {"threadId": thread_id, "excludeTurns": True, **self._settings()}
 
     def _attach(self, client: Client, thread_id: str) -> Attached:
-        attached = Attached(Thread(thread_id), self._say, ours=True, took=self._took, asked=self._asked)
+        attached = Attached(
+            Thread(thread_id), self._say, ours=True, shared=self._shared, took=self._took, asked=self._asked
+        )
         attached.client = client
         client.redirect(attached.take)
         client.ended.add_done_callback(lambda _: self._wake.set())
@@ -157,10 +169,10 @@ class AppServerDriver:
         try:
             await attached.client.call("turn/start", params, dict)
         except RpcError as exc:
-            self._say(wire.Failure(f"Codex did not begin the turn: {exc.message}"))
+            self._say(Failure(f"Codex did not begin the turn: {exc.message}"))
             return False
         except (TimeoutError, ConnectionError) as exc:
-            self._say(wire.Failure(f"whether Codex began the turn is not known: {exc}"))
+            self._say(Failure(f"whether Codex began the turn is not known: {exc}"))
         return True
 
     async def _stay(self, attached: Attached) -> Outcome:
@@ -189,18 +201,18 @@ class AppServerDriver:
     def _tell_overdue(self, attached: Attached) -> None:
         now_s = asyncio.get_running_loop().time()
         if silence := self._deadlines.overdue(now_s):
-            self._say(wire.Failure(silence, retrying=True))
+            self._say(Failure(silence, retrying=True))
         if self._settle_at_s is not None and now_s >= self._settle_at_s:
             self._settle_at_s = None
             attached.say(attached.thread.settle())
 
-    def _say(self, event: wire.Event) -> None:
+    def _say(self, event: Event) -> None:
         """Pass an event on; with a turn's end the tokens, where the server told none of it."""
-        if isinstance(event, wire.Used) and event.total:
+        if isinstance(event, Used) and event.total:
             self._total = event.total
-        elif isinstance(event, wire.TurnStarted):
+        elif isinstance(event, TurnStarted):
             self._deadlines.turn_started(asyncio.get_running_loop().time())
-        elif isinstance(event, wire.TurnEnded):
+        elif isinstance(event, TurnEnded):
             self._deadlines.waiting()
             self._tell_total()
         self._tell(event)
@@ -212,7 +224,7 @@ class AppServerDriver:
         total = last_total(self._rollout)
         if total is not None and total != self._total:
             self._total = total
-            self._tell(wire.Used(total))
+            self._tell(Used(total))
 
     def _took(self, message: Told | Asked | Unreadable) -> None:
         """A message was taken: what that means for the time until the next."""
@@ -244,7 +256,7 @@ class AppServerDriver:
         await lost.close()
         if not self._server.survives:
             return self._give_up(attached, why, lost.connection.exit_status)
-        self._say(wire.Failure(f"{why}; connecting again", retrying=True))
+        self._say(Failure(f"{why}; connecting again", retrying=True))
         for pause_s in self._pauses_s:
             await self._pause(pause_s)
             if self._stopping:
@@ -297,7 +309,7 @@ class AppServerDriver:
         attached.say(thread.end_turn(end, why))
 
     def _give_up(self, attached: Attached, why: str, exit_status: int | None = 1) -> Outcome:
-        self._say(wire.Failure(why))
+        self._say(Failure(why))
         attached.say(attached.thread.lost(dead=True))
         attached.say(attached.thread.end_turn("failed", why))
         if exit_status is None:
@@ -332,10 +344,10 @@ def driver(
     """
     environ = {**environ, "PATH": programs.path_for(program, environ)}
     found = release_of(release)
-    server: Server
+    gate = Gate(policy.load(policy.path_of(environ)), audit)
     if not start.arguments and (found is None or found >= DAEMON_SINCE):
-        server = HostDaemon(home_of(environ), program, environ)
-    else:
-        argv = (program, *start.arguments, "app-server")
-        server = OwnAppServer(argv, start.cwd, {**environ, **marks}, marks, spawned)
-    return AppServerDriver(start, server, Gate(policy.load(policy.path_of(environ)), audit))
+        home = home_of(environ)
+        daemon = HostDaemon(home, program, environ)
+        return AppServerDriver(start, daemon, gate, shared=Shared(audit.root, home))
+    argv = (program, *start.arguments, "app-server")
+    return AppServerDriver(start, OwnAppServer(argv, start.cwd, {**environ, **marks}, marks, spawned), gate)

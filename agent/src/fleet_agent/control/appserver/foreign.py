@@ -12,13 +12,14 @@ from functools import partial
 from typing import Any
 
 from fleet_agent.control import wire
-from fleet_agent.control.appserver.attached import Attached, Reply
+from fleet_agent.control.appserver.attached import Attached, Reply, Shared
 from fleet_agent.control.appserver.client import Client
 from fleet_agent.control.appserver.connection import DaemonConnection
 from fleet_agent.control.appserver.protocol import Asked, RpcError, Told, Unreadable
 from fleet_agent.control.appserver.shapes import Facts, Loaded, Opened, Resumed, no_input
 from fleet_agent.control.appserver.thread import Thread
 from fleet_agent.control.driver import Action
+from fleet_agent.control.events import Event, Failure, FileChange
 from fleet_agent.control.parse.values import changes
 
 SENT_AGAIN_S = 2.0  # from resuming a thread to what waits in it: it follows the answer at once
@@ -43,15 +44,18 @@ async def pending(homes: Iterable[str]) -> tuple[list[wire.Pending], list[str]]:
     return sorted(found, key=lambda one: one.since_at or 0.0), problems
 
 
-async def act(home: str, thread_id: str, request: Action) -> Reply:
-    """Do something with one session of a home's daemon. It is refused unless all is as the asker saw it."""
+async def act(home: str, thread_id: str, request: Action, root: str) -> Reply:
+    """Do something with one session of a home's daemon. It is refused unless all is as the asker saw it.
+
+    `root`: the state directory.
+    """
     try:
         async with _client(home) as client:
             if client is None:
                 return wire.Refused("not_possible", f"no Codex daemon runs for {home}", _ELSEWHERE)
             if refused := _stale(request, client):
                 return refused
-            return await _act(client, thread_id, request)
+            return await _act(client, thread_id, request, Shared(root, os.path.realpath(home)))
     except RpcError as exc:
         return wire.Refused("tool_failed", f"Codex says: {exc.message}")
     except TimeoutError as exc:
@@ -60,7 +64,7 @@ async def act(home: str, thread_id: str, request: Action) -> Reply:
         return wire.Refused("tool_failed", str(exc))
 
 
-async def follow(home: str, thread_id: str, say: Callable[[wire.Event], None]) -> Reply:
+async def follow(home: str, thread_id: str, say: Callable[[Event], None]) -> Reply:
     """Say what happens in one session, from now on and to its end, or that of the daemon. Answers nothing."""
     attached = Attached(Thread(thread_id), say, ours=False)
     try:
@@ -74,13 +78,15 @@ async def follow(home: str, thread_id: str, say: Callable[[wire.Event], None]) -
             over = asyncio.ensure_future(attached.until(lambda: attached.thread.closed, float("inf")))
             await _first(over, client.ended)
             if not attached.thread.closed:
-                say(wire.Failure(f"no more is seen of the session: {client.ended.result()}"))
+                say(Failure(f"no more is seen of the session: {client.ended.result()}"))
             return wire.Done()
     except (RpcError, TimeoutError, ConnectionError) as exc:
         return wire.Refused("tool_failed", f"the Codex daemon of {home}: {exc}")
 
 
-_ELSEWHERE = "a session in its own terminal can be reached through its tmux pane; `codex fork` goes on from any"
+_ELSEWHERE = (
+    "a session in its own terminal can be reached through its tmux pane; `fleet run --fork` goes on with a copy"
+)
 
 
 @asynccontextmanager
@@ -107,11 +113,11 @@ def _stale(request: Action, client: Client) -> wire.Refused | None:
     return wire.Refused("stale", f"the Codex daemon is another process now: {pid}", "look again, then repeat")
 
 
-async def _act(client: Client, thread_id: str, request: Action) -> Reply:
+async def _act(client: Client, thread_id: str, request: Action, shared: Shared) -> Reply:
     if thread_id not in await _loaded(client):
         return _not_there(thread_id)
-    said: list[wire.Event] = []
-    attached = Attached(Thread(thread_id), said.append, ours=False)
+    said: list[Event] = []
+    attached = Attached(Thread(thread_id), said.append, ours=False, shared=shared)
     attached.client = client
     if isinstance(request, (wire.Send, wire.Interrupt)):
         thread = await _read(client, thread_id)
@@ -167,7 +173,7 @@ async def _see_open(client: Client, attached: Attached) -> None:
             attached.thread.know_patches(await _patches(client, attached.thread.id))
 
 
-async def _patches(client: Client, thread_id: str) -> dict[str, tuple[wire.FileChange, ...]]:
+async def _patches(client: Client, thread_id: str) -> dict[str, tuple[FileChange, ...]]:
     """What the patches of the running turn change, by item id. Nothing else tells of one that is not done."""
     page = {"limit": 1, "itemsView": "full"}
     params = {"threadId": thread_id, "excludeTurns": True, "initialTurnsPage": page}

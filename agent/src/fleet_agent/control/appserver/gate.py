@@ -9,6 +9,7 @@ from fleet_agent.control.appserver import replies
 from fleet_agent.control.appserver.protocol import Asked
 from fleet_agent.control.appserver.thread import Open
 from fleet_agent.control.audit import Audit
+from fleet_agent.control.events import Failure
 from fleet_agent.control.policy import Policy
 
 if TYPE_CHECKING:
@@ -49,16 +50,13 @@ class Gate:
         try:
             begun = self._audit.begin(wire.Decide(target, "accept", str(found.asked.id), by=BY))
         except OSError as exc:
-            attached.say([wire.Failure(f"the policy allows a command, and the audit cannot be written: {exc}")])
+            attached.say([Failure(f"the policy allows a command, and the audit cannot be written: {exc}")])
             return
-        try:
-            reply = await attached.decide(found, "accept", BY)
-        except ConnectionError as exc:
-            reply = wire.Refused("tool_failed", str(exc))
+        reply = await attached.accept(found, BY)
         try:
             self._audit.end(begun, reply)
         except OSError as exc:
-            attached.say([wire.Failure(f"the audit cannot be written: {exc}")])
+            attached.say([Failure(f"the audit cannot be written: {exc}")])
 
 
 def command_of(asked: Asked) -> _Command | None:

@@ -42,7 +42,7 @@ def is_of_an_item(method: str) -> bool:
 
 
 def decision(asked: Asked, decided: str) -> object | None:
-    """What to reply. `decided`: one of `wire.DECISIONS`. None: it cannot be decided so."""
+    """What to reply. `decided`: one of `events.DECISIONS`. None: it cannot be decided so."""
     if words := _WORDS.get(asked.method):
         return {"decision": words[decided]}
     if asked.method == PERMISSIONS:

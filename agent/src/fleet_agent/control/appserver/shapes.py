@@ -106,5 +106,5 @@ def no_input(thread: Facts) -> wire.Refused:
     return wire.Refused(
         "not_possible",
         f"session {thread.id} is a subagent's, and takes no input of a person",
-        f"speak to {parent}, or go on from here in a session of its own: codex fork {thread.id}",
+        f"speak to {parent}, or go on with a copy of it: fleet run --fork {thread.id}",
     )

@@ -13,9 +13,21 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from fleet_agent.control import wire
 from fleet_agent.control.appserver.protocol import Asked, RequestId, Told
 from fleet_agent.control.appserver.shapes import Status
+from fleet_agent.control.events import (
+    ApprovalRequested,
+    Event,
+    FileChange,
+    Resolved,
+    SessionStarted,
+    TurnEnded,
+    TurnStarted,
+    Used,
+)
+from fleet_agent.control.events import (
+    Asked as AskedEvent,
+)
 from fleet_agent.control.parse import app_server
 
 MAX_REMEMBERED = 256  # turns that ended, items that are done
@@ -30,7 +42,7 @@ class Open(msgspec.Struct, frozen=True):
     """A request of the server that waits for a person. `since_at`: epoch seconds of the host."""
 
     asked: Asked
-    event: wire.ApprovalRequested | wire.Asked
+    event: ApprovalRequested | AskedEvent
     since_at: float
 
 
@@ -84,7 +96,7 @@ class Thread:
         """From now on, what is said of this thread's turns counts."""
         self._parser.armed = True
 
-    def told(self, message: Told) -> list[wire.Event]:
+    def told(self, message: Told) -> list[Event]:
         """Take a notification: the events that it is worth."""
         if message.method == "serverRequest/resolved":
             return self._resolve(message)
@@ -98,7 +110,7 @@ class Thread:
             self._note_status(message)
         return [event for event in self._parser.feed(message.raw) if self._counts(event)]
 
-    def asked(self, message: Asked, now_at: float) -> list[wire.Event]:
+    def asked(self, message: Asked, now_at: float) -> list[Event]:
         """Take a request of the server. One that is sent again, as after a reconnection, is told once.
 
         No event and nothing more in `open`: nothing is known that a person could answer.
@@ -122,52 +134,52 @@ class Thread:
         """Whether a patch is asked about, and not known what it would change: who joined late was not told."""
         return any(_is_blind(found.event) for found in self.open.values())
 
-    def know_patches(self, patches: Mapping[str, tuple[wire.FileChange, ...]]) -> None:
+    def know_patches(self, patches: Mapping[str, tuple[FileChange, ...]]) -> None:
         """What they change, by item id."""
         for key, found in self.open.items():
-            if isinstance(found.event, wire.ApprovalRequested) and _is_blind(found.event):
+            if isinstance(found.event, ApprovalRequested) and _is_blind(found.event):
                 event = replace(found.event, changes=patches.get(found.event.call_id or "", ()))
                 self.open[key] = replace(found, event=event)
 
-    def lost(self, *, dead: bool) -> list[wire.Event]:
+    def lost(self, *, dead: bool) -> list[Event]:
         """The connection is gone; with `dead`, the server is too, and with it whatever it asked."""
         self.answered.clear()
         self.sent_again.clear()
         if not dead:
             return []
-        events: list[wire.Event] = [wire.Resolved(key) for key in self.open]
+        events: list[Event] = [Resolved(key) for key in self.open]
         self.open.clear()
         return events
 
-    def keep_open(self, keys: set[str]) -> list[wire.Event]:
+    def keep_open(self, keys: set[str]) -> list[Event]:
         """After a reconnection: only these requests are still open."""
         gone = [key for key in self.open if key not in keys]
         for key in gone:
             del self.open[key]
-        return [wire.Resolved(key) for key in gone]
+        return [Resolved(key) for key in gone]
 
-    def settle(self) -> list[wire.Event]:
+    def settle(self) -> list[Event]:
         """The end of a turn whose thread is idle, if nothing else told it. For after a while of silence."""
         interrupted = self.turn_id is not None and self.turn_id == self.interrupted_id
         ended = self.end_turn("aborted") if interrupted else []
         return ended + [event for event in self._parser.settle() if self._counts(event)]
 
-    def end_turn(self, end: str, message: str | None = None) -> list[wire.Event]:
+    def end_turn(self, end: str, message: str | None = None) -> list[Event]:
         """The running turn is over, as we know otherwise than from its own end."""
-        event = wire.TurnEnded(end, self.turn_id, message)
+        event = TurnEnded(end, self.turn_id, message)
         return [event] if self.running and self._counts(event) else []
 
-    def _counts(self, event: wire.Event) -> bool:
+    def _counts(self, event: Event) -> bool:
         """Whether an event is news; note what it says."""
-        if isinstance(event, wire.SessionStarted):
+        if isinstance(event, SessionStarted):
             return False  # whoever asked for it tells so
-        if isinstance(event, wire.TurnStarted):
+        if isinstance(event, TurnStarted):
             if event.turn_id in self._ended or (self.running and event.turn_id == self.turn_id):
                 return False
             self.turn_id, self.running, self.idle, self.used = event.turn_id, True, False, False
-        elif isinstance(event, wire.TurnEnded):
+        elif isinstance(event, TurnEnded):
             return self._end(event.turn_id)
-        elif isinstance(event, wire.Used):
+        elif isinstance(event, Used):
             self.used = True
         return True
 
@@ -182,12 +194,12 @@ class Thread:
             self.running, self.turn_id = False, None
         return True
 
-    def _resolve(self, message: Told) -> list[wire.Event]:
+    def _resolve(self, message: Told) -> list[Event]:
         request_id = _decode(message.params, _Params).request_id
         key = str(request_id)
         if self.open.pop(key, None) is None or key in self.answered:
             return []  # where it was our answer, who answered says so once it is clear that it counted
-        return [wire.Resolved(key)]
+        return [Resolved(key)]
 
     def _note_item(self, message: Told) -> None:
         if message.method == "item/completed":
@@ -202,8 +214,8 @@ class Thread:
         self.idle, self._waits = status.type in ("idle", "systemError"), status.waits
 
 
-def _is_blind(event: wire.ApprovalRequested | wire.Asked) -> bool:
-    return isinstance(event, wire.ApprovalRequested) and event.kind == "patch" and not event.changes
+def _is_blind(event: ApprovalRequested | AskedEvent) -> bool:
+    return isinstance(event, ApprovalRequested) and event.kind == "patch" and not event.changes
 
 
 def _since(message: Asked, now_at: float) -> float:

@@ -10,6 +10,22 @@ from typing import Any
 
 import msgspec
 
+from fleet_agent.control.events import (
+    DECISIONS,
+    ApprovalRequested,
+    Asked,
+    Event,
+    Failure,
+    FileChange,
+    Message,
+    PlanUpdated,
+    Question,
+    Reasoning,
+    Resolved,
+    SessionStarted,
+    Unknown,
+    Used,
+)
 from fleet_agent.control.parse.items import begun, done, kind
 from fleet_agent.control.parse.legacy import MAX_OPEN_PATCHES, Legacy
 from fleet_agent.control.parse.turns import Turns
@@ -25,22 +41,6 @@ from fleet_agent.control.parse.values import (
     reason,
     steps,
     tokens,
-)
-from fleet_agent.control.wire import (
-    DECISIONS,
-    ApprovalRequested,
-    Asked,
-    Event,
-    Failure,
-    FileChange,
-    Message,
-    PlanUpdated,
-    Question,
-    Reasoning,
-    Resolved,
-    SessionStarted,
-    Unknown,
-    Used,
 )
 from fleet_agent.fields import count, member
 

@@ -4,39 +4,27 @@ Measured on 2.1.197 and 2.1.329. `system/init` comes at the start of each turn, 
 comes as one line for each of its blocks. Claude counts cached input beside `input_tokens`, the wire within.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
-from fleet_agent.control.parse.turns import Turns
-from fleet_agent.control.parse.values import Json, decode, joined, name, objects, output, pick, steps
-from fleet_agent.control.wire import (
+from fleet_agent.control.events import (
     Event,
     Failure,
-    FileChange,
-    FilesChanged,
     Message,
-    PlanUpdated,
     Prompted,
     Reasoning,
     SessionStarted,
-    Step,
-    ToolEnded,
-    ToolStarted,
     Unknown,
     Used,
 )
+from fleet_agent.control.parse.claude_blocks import Blocks
+from fleet_agent.control.parse.turns import Turns
+from fleet_agent.control.parse.values import Json, decode, joined, name, objects, output, pick
 from fleet_agent.fields import count, member
 from fleet_agent.wire import Tokens
 
-_MAX_BLOCKS = 1000  # of one message
-_MAX_CALLS = 256  # that are under way
 _MAX_MODELS = 64
 _MAX_COST_USD = 1e9  # more is absurd
-_WRITES = {"Write": "add", "Edit": "update", "MultiEdit": "update", "NotebookEdit": "update"}
-_KINDS = {"create": "add", "update": "update"}  # of what is written, in the result
 _QUIET_SYSTEM = frozenset(
     (
         "status",
@@ -56,18 +44,6 @@ _QUIET_SYSTEM = frozenset(
 _QUIET = frozenset({"rate_limit_event", "tool_progress", "tool_use_summary", "auth_status", "keep_alive"})
 
 
-_EXIT_CODE = re.compile(r"Exit code (\d{1,4})$", re.ASCII | re.MULTILINE)
-
-
-class _Call(msgspec.Struct, frozen=True):
-    """A tool call that has no result yet. `path`: the file that it writes; `plan`: the plan that it makes."""
-
-    name: str = ""
-    command: str | None = None
-    path: str | None = None
-    plan: tuple[Step, ...] = ()
-
-
 class ClaudeStream:
     """One run of `claude -p`. What subagents say stays with them: only their call and its result are told."""
 
@@ -75,7 +51,7 @@ class ClaudeStream:
         self._turns = Turns()
         self._session_id: str | None = None
         self._message_id: str | None = None  # of the message that is being streamed
-        self._calls: dict[str, _Call] = {}
+        self._blocks = Blocks()
 
     def feed(self, line: bytes) -> list[Event]:
         """The events of one line, whatever it is."""
@@ -116,45 +92,13 @@ class ClaudeStream:
 
     def _assistant(self, said: Json) -> Iterator[Event]:
         self._turns.going()
-        message_id = name(member(said, "message", "id"))
-        failed = said.get("error") is not None
-        for block in objects(member(said, "message", "content"), _MAX_BLOCKS):
-            text, thought = output(block.get("text")), output(block.get("thinking"))
-            match block.get("type"):
-                case "text" if text:
-                    yield Failure(text) if failed else Message(text, message_id)
-                case "thinking" if thought:
-                    yield Reasoning(thought, message_id)
-                case "tool_use":
-                    yield from self._call(block)
-
-    def _call(self, block: Json) -> Iterator[Event]:
-        call_id, tool, given = name(block.get("id")) or "", name(block.get("name")) or "", block.get("input")
-        path = name(pick(given, "file_path", "notebook_path")) if tool in _WRITES else None
-        plan = steps(pick(given, "todos")) if tool == "TodoWrite" else ()
-        call = _Call(tool, output(pick(given, "command")), path, plan)
-        if len(self._calls) < _MAX_CALLS:
-            self._calls[call_id] = call
-        yield ToolStarted(call_id, tool, call.command)
+        return self._blocks.said(said.get("message"), failed=said.get("error") is not None)
 
     def _user(self, said: Json) -> Iterator[Event]:
         content = member(said, "message", "content")
         if said.get("isReplay") is True and (prompt := joined(content)) and not prompt.startswith("<"):
             yield Prompted(prompt)
-        for block in objects(content, _MAX_BLOCKS):
-            if block.get("type") == "tool_result":
-                yield from self._answered(block, said.get("tool_use_result"))
-
-    def _answered(self, block: Json, result: Any) -> Iterator[Event]:
-        call_id, ok = name(block.get("tool_use_id")) or "", block.get("is_error") is not True
-        call = self._calls.pop(call_id, _Call())
-        said = joined(block.get("content"))
-        yield ToolEnded(call_id, call.name, call.command, said, exit_code=_exit_code(call, said, ok), ok=ok)
-        if call.path and ok:
-            kind = _KINDS.get(name(pick(result, "type")) or "", _WRITES[call.name])
-            yield FilesChanged((FileChange(call.path, kind),), call_id, ok)
-        if call.plan and ok:
-            yield PlanUpdated(call.plan)
+        yield from self._blocks.results(content, said.get("tool_use_result"))
 
     def _piece(self, event: Any) -> list[Event]:
         """Of a text that comes whole afterwards; with --include-partial-messages only."""
@@ -182,16 +126,6 @@ def _retry(said: Json) -> str:
     error, status = name(said.get("error")) or "error", name(said.get("error_status"))
     which = f"attempt {name(said.get('attempt'))} of {name(said.get('max_retries'))}"
     return f"{error} {status}: {which}" if status else f"{error}: {which}"
-
-
-def _exit_code(call: _Call, said: str | None, ok: bool) -> int | None:
-    """A command's: 0 where it is said to be fine, else in the first line of what it said."""
-    if call.name != "Bash":
-        return None
-    if ok:
-        return 0
-    found = _EXIT_CODE.match(said or "")
-    return int(found[1]) if found else None
 
 
 def _used(said: Json) -> list[Event]:

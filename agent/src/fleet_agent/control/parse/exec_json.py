@@ -7,11 +7,20 @@ There are no turn ids; `item_N` ids restart with each process; `usage` is the th
 
 import re
 
+from fleet_agent.control.events import (
+    Event,
+    Failure,
+    PlanUpdated,
+    Prompted,
+    SessionStarted,
+    Step,
+    Unknown,
+    Used,
+)
 from fleet_agent.control.parse.items import begun, done, kind
 from fleet_agent.control.parse.legacy import Legacy
 from fleet_agent.control.parse.turns import Turns
 from fleet_agent.control.parse.values import Json, decode, name, output, pick, reason, steps, tokens
-from fleet_agent.control.wire import Event, Failure, PlanUpdated, Prompted, SessionStarted, Step, Unknown, Used
 
 _RETRY = re.compile(r"^(Reconnecting\.\.\.|stream error: .*; retrying) ?\d*/?\d*", re.DOTALL)
 _ENDS = {"turn.failed": "failed", "turn.aborted": "aborted", "turn.interrupted": "aborted"}

@@ -1,7 +1,21 @@
-"""Items of a Codex turn -> session events: `command_execution` of exec, `commandExecution` else. Pure."""
+"""Items of a Codex turn -> session events. Pure.
+
+`command_execution` of exec, `commandExecution` of app-server, `CommandExecution` of a rollout.
+"""
 
 from typing import Any
 
+from fleet_agent.control.events import (
+    Event,
+    Failure,
+    FilesChanged,
+    Message,
+    Prompted,
+    Reasoning,
+    ToolEnded,
+    ToolStarted,
+    Unknown,
+)
 from fleet_agent.control.parse.values import (
     Json,
     changes,
@@ -13,17 +27,6 @@ from fleet_agent.control.parse.values import (
     output,
     pick,
     reason,
-)
-from fleet_agent.control.wire import (
-    Event,
-    Failure,
-    FilesChanged,
-    Message,
-    Prompted,
-    Reasoning,
-    ToolEnded,
-    ToolStarted,
-    Unknown,
 )
 
 SHELL = "exec_command"  # codex's own word for its shell tool; items do not say it
@@ -50,7 +53,7 @@ def begun(item: Json) -> list[Event]:
     """What the start of an item tells."""
     what, item_id = kind(item), name(item.get("id"))
     if what in _CALLS:
-        return [ToolStarted(item_id or "", _tool(item), command(item.get("command")), name(item.get("cwd")))]
+        return [ToolStarted(item_id or "", _tool(item), command(item.get("command")), _directory(item))]
     if what == "filechange":
         return [FilesChanged(changes(item.get("changes")), item_id)]
     return []
@@ -64,10 +67,10 @@ def done(item: Json, turn_id: str | None = None) -> list[Event]:
     if what == "filechange":
         return [FilesChanged(changes(item.get("changes")), item_id, _ok(item))]
     if what in _MESSAGES:
-        said = output(item.get("text"))
+        said = output(item.get("text")) or joined(item.get("content"))
         return [Message(said, item_id)] if said else []
     if what == "reasoning":
-        thought = output(item.get("text")) or joined(item.get("summary")) or joined(item.get("content"))
+        thought = output(item.get("text")) or joined(pick(item, "summary", "summary_text", "content"))
         return [Reasoning(thought, item_id)] if thought else []
     return _rest(item, what, turn_id)
 
@@ -90,7 +93,7 @@ def _result(item: Json) -> ToolEnded:
         command(item.get("command")),
         printed or joined(pick(result, "content") or result) or reason(item.get("error")),
         integer(pick(item, "exit_code", "exitCode")),
-        duration_ms(pick(item, "durationMs", "duration_ms")),
+        duration_ms(pick(item, "durationMs", "duration_ms", "duration")),
         _ok(item),
     )
 
@@ -105,6 +108,11 @@ def _tool(item: Json) -> str:
 def mcp_tool(called: Any) -> str:
     """A tool of an MCP server, as codex itself names it to the model."""
     return name(f"mcp__{name(pick(called, 'server'))}.{name(pick(called, 'tool'))}") or "mcp"
+
+
+def _directory(item: Json) -> str | None:
+    """In a rollout it is a URI."""
+    return (name(item.get("cwd")) or "").removeprefix("file://") or None
 
 
 def _ok(item: Json) -> bool | None:

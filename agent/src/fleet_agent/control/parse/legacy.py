@@ -6,6 +6,21 @@ notifications up to 0.1xx, beside or instead of its own. Both are measured, on 0
 
 from collections.abc import Callable
 
+from fleet_agent.control.events import (
+    Event,
+    Failure,
+    FileChange,
+    FilesChanged,
+    Message,
+    PlanUpdated,
+    Prompted,
+    Reasoning,
+    SessionStarted,
+    ToolEnded,
+    ToolStarted,
+    Unknown,
+    Used,
+)
 from fleet_agent.control.parse.items import SHELL, mcp_tool
 from fleet_agent.control.parse.turns import Turns
 from fleet_agent.control.parse.values import (
@@ -21,21 +36,6 @@ from fleet_agent.control.parse.values import (
     reason,
     steps,
     tokens,
-)
-from fleet_agent.control.wire import (
-    Event,
-    Failure,
-    FileChange,
-    FilesChanged,
-    Message,
-    PlanUpdated,
-    Prompted,
-    Reasoning,
-    SessionStarted,
-    ToolEnded,
-    ToolStarted,
-    Unknown,
-    Used,
 )
 from fleet_agent.fields import count, member
 

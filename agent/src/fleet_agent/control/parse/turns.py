@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from fleet_agent.control.wire import Event, TurnEnded, TurnStarted
+from fleet_agent.control.events import Event, TurnEnded, TurnStarted
 
 _REMEMBERED = 64  # ended turns, whose end is not told again
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from fleet_agent.control.wire import MAX_OUTPUT_CHARS, Failure, FileChange, Step
+from fleet_agent.control.events import MAX_OUTPUT_CHARS, Failure, FileChange, Step
 from fleet_agent.fields import count, text
 from fleet_agent.wire import Tokens
 
