@@ -96,12 +96,7 @@ def _lines(sock: socket.socket, until_s: float | None) -> Iterator[bytes]:
 @contextmanager
 def connected(path: Path, timeout_s: float | None) -> Iterator[socket.socket]:
     """A connection to the socket at `path`, which must be this user's own. Raises `NoDaemon`."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        raise NoDaemon(f"no daemon is running: there is no {path}") from None
-    if not stat.S_ISSOCK(status.st_mode) or status.st_uid not in (os.getuid(), 0):
-        raise NoDaemon(f"{path} is not this user's socket; remove it, or set FLEET_RUNTIME_DIR")
+    check_own(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(CONNECT_TIMEOUT_S)
         try:
@@ -112,10 +107,52 @@ def connected(path: Path, timeout_s: float | None) -> Iterator[socket.socket]:
         yield sock
 
 
-def request(method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of a request without a body (RFC 1945)."""
-    lines = [f"{method} {path} HTTP/1.0", "Host: localhost", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+def check_own(path: Path) -> None:
+    """Raises `NoDaemon` unless there is a socket at `path`, and it is this user's."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        raise NoDaemon(f"no daemon is running: there is no {path}") from None
+    if not stat.S_ISSOCK(status.st_mode) or status.st_uid not in (os.getuid(), 0):
+        raise NoDaemon(f"{path} is not this user's socket; remove it, or set FLEET_RUNTIME_DIR")
+
+
+def request(method: str, path: str, headers: Mapping[str, str] | None = None, version: str = "1.0") -> bytes:
+    """The bytes of a request up to its body (RFC 1945); one whose body comes in chunks is of version 1.1."""
+    lines = [
+        f"{method} {path} HTTP/{version}",
+        "Host: localhost",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a body that comes in chunks (RFC 9112, 7.1); of no data, its end."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Chunks:
+    """The reading side of it: feed it bytes as they come."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """What the chunks say that `data` completes. Raises `NoDaemon` for what is no chunk."""
+        self._held += data
+        body = bytearray()
+        while (at := self._held.find(b"\r\n")) >= 0:
+            try:
+                size = int(self._held[:at], 16)
+            except ValueError:
+                raise NoDaemon("what listens there is no fleet daemon") from None
+            begin, end = at + 2, at + 2 + size
+            if len(self._held) < end + 2:
+                break
+            body += self._held[begin:end]
+            del self._held[: end + 2]
+        return bytes(body)
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:

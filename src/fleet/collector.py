@@ -12,7 +12,7 @@ from fleet.errors import ErrorKind, HostError, HostFailure, Phase
 from fleet.launch import snapshot_arguments
 from fleet.model import Event, Fleet, HostFailed, HostRead, Reading
 from fleet.transport import Transport
-from fleet.transport.channel import AgentChannel
+from fleet.transport.agent import AgentChannel
 from fleet.transport.deadlines import Deadlines
 from fleet_agent.wire import Snapshot
 

@@ -112,6 +112,13 @@ class Config(msgspec.Struct, frozen=True):
     groups: Mapping[str, tuple[str, ...]]
     path: Path | None = None  # None: there is no configuration file
 
+    @property
+    def fingerprint(self) -> str:
+        """The same for two that have the same hosts with the same settings, else another."""
+        from hashlib import blake2b  # which loads OpenSSL
+
+        return blake2b(msgspec.json.encode(tuple(self.hosts.values())), digest_size=16).hexdigest()
+
     def select(self, expressions: Sequence[str], excludes: Sequence[str] = ()) -> tuple[HostSpec, ...]:
         """The hosts that expressions name, as `fleet.hosts.select`. Raises `UsageError`."""
         return hosts.select(expressions, excludes, self.hosts, self.groups)

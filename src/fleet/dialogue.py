@@ -15,16 +15,13 @@ from typing import Any, TypeVar, get_args
 import msgspec
 from msgspec import Raw
 
-from fleet.errors import UsageError
-from fleet.stream import WireStream, bad, decoded, head
+from fleet.errors import HostError, UsageError
+from fleet.stream import BrokenStream, WireStream, bad, decoded, head
 from fleet.text import clean, clean_text
+from fleet_agent.control.events import ApprovalRequested, Asked, Event, Output, Unknown
 from fleet_agent.control.wire import (
     MAX_REQUEST_BYTES,
-    ApprovalRequested,
-    Asked,
     Done,
-    Event,
-    Output,
     Pending,
     Refused,
     Reply,
@@ -32,11 +29,16 @@ from fleet_agent.control.wire import (
     Run,
     Said,
     Stderr,
-    Unknown,
 )
 from fleet_agent.wire import At, Count
 
 T = TypeVar("T")
+
+
+class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
+    """Of the daemon, which relays a host's replies: why no more of them come. No agent says it."""
+
+    error: HostError
 
 
 class _Said(msgspec.Struct, frozen=True, tag_field="type", tag="said"):
@@ -57,6 +59,8 @@ def _tags(*kinds: type[msgspec.Struct]) -> frozenset[str]:
 
 _EVENTS = _tags(*get_args(Event))
 _REQUESTS = _tags(ApprovalRequested, Asked)
+_FAILED_MARK = b'{"type":"failed",'  # as the daemon writes it
+_failed = msgspec.json.Decoder(Failed)
 _said, _pending = msgspec.json.Decoder(_Said), msgspec.json.Decoder(_Pending)
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     tag: msgspec.json.Decoder(kind)
@@ -83,6 +87,16 @@ class ReplyStream(WireStream[Reply]):
             self.skipped_frames += 1
             return None
         return _cleaned(decoded(_decoders[kind], line))  # type: ignore[no-any-return]
+
+
+class RelayedStream(ReplyStream):
+    """The replies of a host as the daemon relays them: after them may come why there are no more."""
+
+    def _frame(self, line: bytes) -> Reply | None:
+        if line.startswith(_FAILED_MARK):
+            error = decoded(_failed, line).error
+            raise BrokenStream(error.kind, error.message, error.hint)
+        return super()._frame(line)
 
 
 def request_line(request: Request) -> bytes:

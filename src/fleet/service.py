@@ -1,5 +1,6 @@
 """What the daemon serves: the streams, the journal of their changes, and the configuration in force."""
 
+import asyncio
 import os
 import secrets
 import time
@@ -31,7 +32,7 @@ class Service:
         self.started_at = time.time()
         self.pid = os.getpid()
         self.lags_s: deque[float] = deque([0.0], maxlen=LAGS)
-        self.is_stopping = False
+        self.stopping = asyncio.Event()  # set once the daemon is to end
         self._given = given
         self._second_names: frozenset[str] = frozenset()
 
@@ -49,13 +50,18 @@ class Service:
 
     def stop(self) -> None:
         """End the answers that have no end of their own, or a late one."""
-        self.is_stopping = True
+        self.stopping.set()
         self.streams.stop_asking()
         self.journal.wake()
 
     def select(self, expressions: Sequence[str], excludes: Sequence[str]) -> tuple[HostSpec, ...]:
         """The hosts that a request is about. Raises `UsageError`."""
         return self.config.select(expressions, excludes)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the daemon is to end."""
+        return self.stopping.is_set()
 
     @property
     def is_ready(self) -> bool:

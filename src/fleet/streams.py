@@ -103,6 +103,11 @@ class Streams:
             await self._published.wait()
         return self.fleet
 
+    def is_open(self, name: str) -> bool:
+        """Whether there is a connection to this host now."""
+        stream = self._streams.get(name)
+        return stream is not None and stream.channel is not None
+
     def retry(self, name: str) -> bool:
         """Try a host that failed again now, whatever its delay. Whether there is such a host that waits."""
         stream = self._streams.get(name)

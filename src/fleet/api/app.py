@@ -142,6 +142,7 @@ class _Api:
                 "pid": service.pid,
                 "started_at": rfc3339(service.started_at),
                 "config": str(service.config.path) if service.config.path else None,
+                "fingerprint": service.config.fingerprint,
                 "hosts": len(service.config.hosts),
                 "ready": service.is_ready,
                 "event_id": service.journal.id(service.journal.seq),
@@ -206,15 +207,15 @@ def _timeout_s(request: Request) -> float:
     return timeout_s
 
 
-def _error(
-    status: int, kind: str, message: str, hint: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    body = msgspec.json.encode({"error": {"kind": kind, "message": message, "hint": hint}}) + b"\n"
-    return Response(body, status, media_type=_JSON, headers=dict(headers or {}))
+def _error(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    detail = {"kind": error.kind, "message": error.message, "hint": error.hint}
+    detail |= {"phase": error.phase} if error.phase else {}
+    body = msgspec.json.encode({"error": detail}) + b"\n"
+    return Response(body, error.status, media_type=_JSON, headers=dict(headers or {}))
 
 
 async def _refused(_request: Request, exc: ApiError) -> Response:
-    return _error(exc.status, exc.kind, exc.message, exc.hint)
+    return _error(exc)
 
 
 async def _refused_there(request: Request, exc: RequestRefused) -> Response:
@@ -227,9 +228,9 @@ async def _unreached(request: Request, exc: HostFailure) -> Response:
 
 async def _not_possible(_request: Request, exc: FleetError) -> Response:
     kind = "config" if isinstance(exc, ConfigError) else "usage" if isinstance(exc, UsageError) else "internal"
-    return _error(422, kind, str(exc), "see the message")
+    return _error(ApiError(422, kind, str(exc), "see the message"))
 
 
 async def _http(_request: Request, exc: HTTPException) -> Response:
     hint = "the paths and their methods are in /openapi.json"
-    return _error(exc.status_code, "http", exc.detail, hint, exc.headers)
+    return _error(ApiError(exc.status_code, "http", exc.detail, hint), exc.headers)

@@ -6,7 +6,7 @@ comes from (Origin, Sec-Fetch-Site) must be this daemon itself. A host is reache
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -17,22 +17,25 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from fleet.api.answers import JSON, ApiError, flag, json_answer
+from fleet.api.answers import JSON, ApiError, count, flag, json_answer, number
+from fleet.api.relay import NDJSON, Relay, line
 from fleet.config import HostSpec
 from fleet.control import selectors, verbs
 from fleet.control.selectors import Candidate
 from fleet.control.verbs import Action, Answered
+from fleet.dialogue import Failed
 from fleet.errors import HostFailure, RequestRefused
 from fleet.model import Fleet, Link
 from fleet.service import Service
 from fleet.views.controlled import PendingEntry, RunEntry, Trouble, pending_entry, run_entry, trouble
 from fleet.views.document import document
 from fleet_agent.control import wire
+from fleet_agent.control.events import DECISIONS
 
 SCOPE = "fleet.may_control"  # of an ASGI scope: False where the caller showed only the reading token
 MAX_BODY_BYTES = 2 << 20
 REFRESH_S = 5.0
-NDJSON = "application/x-ndjson"
+MAX_SINCE_S = 1e10
 # What a host refuses with -> status. Anything else is that host's own trouble.
 _STATUS = {
     verbs.NOT_PERMITTED: 403,
@@ -63,6 +66,7 @@ class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sandbox: str | None = None
     approval: str | None = None
     resume: str | None = None
+    fork: str | None = None
     arguments: _Words = ()
 
 
@@ -82,7 +86,7 @@ class DecideBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `request_id` is of GET /v1/approvals: decide what you have seen.
     """
 
-    decision: Annotated[str, Meta(extra_json_schema={"enum": [*wire.DECISIONS]})]
+    decision: Annotated[str, Meta(extra_json_schema={"enum": [*DECISIONS]})]
     request_id: str
 
 
@@ -132,6 +136,7 @@ def routes(service: Service) -> list[Route]:
     api = _Control(service)
     session = "/v1/sessions/{key:path}"
     return [
+        Route("/v1/hosts/{name}/control", _acting(api.relay, NDJSON), methods=["POST"]),
         Route("/v1/sessions/start", _acting(api.start), methods=["POST"]),
         Route(f"{session}/send", _acting(api.send), methods=["POST"]),
         Route(f"{session}/interrupt", _acting(api.interrupt), methods=["POST"]),
@@ -162,8 +167,8 @@ class _Control:
         specs = self._service.select(body.host, body.exclude)
         asked = wire.Start(
             prompt=body.prompt, tool=body.tool, mode=body.mode, name=body.name, cwd=body.cwd, model=body.model,
-            sandbox=body.sandbox, approval=body.approval, resume=body.resume, arguments=body.arguments,
-            by=self._by,
+            sandbox=body.sandbox, approval=body.approval, resume=body.resume, fork=body.fork,
+            arguments=body.arguments, by=self._by,
         )  # fmt: skip
         return json_answer(_runs(await verbs.start(self._service.streams, specs, asked)))
 
@@ -225,24 +230,31 @@ class _Control:
         entries = tuple(pending_entry(host, pending, clocks[host]) for host, pending in found)
         return json_answer(Open(entries, _errors(answers)))
 
+    async def relay(self, request: Request) -> Response:
+        """Whatever is asked of one host, as it is asked and answered on the control wire."""
+        name = request.path_params["name"]
+        spec = self._service.config.hosts.get(name)
+        if spec is None:
+            raise ApiError(404, "not_found", f"there is no host {name}", "the hosts are in /v1/hosts")
+        return Relay(self._service, verbs.permitted(spec), self._by)
+
     async def logs(self, request: Request) -> Response:
         """What a session said, one JSON object a line; with `follow` until it ends."""
         follow, stderr = flag(request, "follow"), flag(request, "stderr")
+        after_seq, from_bytes = count(request, "after_seq"), count(request, "from_bytes")
+        since_s = number(request, "since_s", MAX_SINCE_S)
         spec, session = await self._session(request.path_params["key"])
 
-        def asked(_: float) -> wire.Logs:
-            return wire.Logs(target=session.target, follow=follow, stderr=stderr, by=self._by)
+        def asked(clock_at: float) -> wire.Logs:
+            return wire.Logs(
+                target=session.target, follow=follow, stderr=stderr, after_seq=after_seq, from_bytes=from_bytes,
+                since_at=None if since_s is None else max(0.0, clock_at - since_s), by=self._by,
+            )  # fmt: skip
 
         replies = verbs.follow(self._service.streams, spec, asked)
         first = await anext(replies)  # what is refused is refused with a status, not in mid-stream
-
-        async def lines() -> AsyncIterator[bytes]:
-            async with aclosing(replies):
-                yield _line(first)
-                async for reply in replies:
-                    yield _line(reply)
-
-        return StreamingResponse(lines(), media_type=NDJSON, headers={"cache-control": "no-store"})
+        headers = {"cache-control": "no-store"}
+        return StreamingResponse(_lines(first, replies), media_type=NDJSON, headers=headers)
 
     async def _act(
         self,
@@ -280,12 +292,12 @@ class _Control:
         return chosen if query.getlist("host") else [spec for spec in chosen if spec.control]
 
 
-def _acting(answer: Answer) -> Answer:
-    """For what takes a body: its content type has to be that of JSON."""
+def _acting(answer: Answer, content_type: str = JSON) -> Answer:
+    """For what takes a body: its content type has to be that of JSON, or of lines of it."""
 
     async def checked(request: Request) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-            hint = f"send `Content-Type: {JSON}`"
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != content_type:
+            hint = f"send `Content-Type: {content_type}`"
             raise ApiError(415, "content_type", "the body has to be JSON, and say so", hint)
         return await answer(request)
 
@@ -354,8 +366,17 @@ def _errors(answers: Sequence[Answered]) -> tuple[Trouble, ...]:
     return tuple(found for a in answers if (found := trouble(a.host, a.error, a.refused)))
 
 
-def _line(reply: wire.Reply) -> bytes:
-    return msgspec.json.encode(reply) + b"\n"
+async def _lines(first: wire.Reply, others: AsyncGenerator[wire.Reply, None]) -> AsyncIterator[bytes]:
+    """As NDJSON. What goes wrong later than the status can tell is a line of its own, the last."""
+    async with aclosing(others):
+        yield line(first)
+        try:
+            async for reply in others:
+                yield line(reply)
+        except RequestRefused as exc:
+            yield line(wire.Refused(exc.kind, exc.message, exc.hint, exc.candidates))
+        except HostFailure as exc:
+            yield line(Failed(exc.error))
 
 
 def refused(exc: RequestRefused) -> ApiError:
@@ -365,7 +386,7 @@ def refused(exc: RequestRefused) -> ApiError:
 
 def unreached(exc: HostFailure) -> ApiError:
     """A host that cannot be reached now."""
-    return ApiError(503, exc.error.kind, exc.error.message, exc.error.hint)
+    return ApiError(503, exc.error.kind, exc.error.message, exc.error.hint, exc.error.phase)
 
 
 TYPES: tuple[Any, ...] = (

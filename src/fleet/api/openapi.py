@@ -5,18 +5,19 @@ from typing import Any
 import msgspec
 
 import fleet
-from fleet.api import control
+from fleet.api import control, relay
 from fleet.views.entries import Document, HostEntry, HostErrorEntry, SessionEntry
 
 _REF = "#/components/schemas/{name}"
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
-    """Why a request was refused, and what mends it."""
+    """Why a request was refused, and what mends it. `phase`: how far a host was reached that could not be."""
 
     kind: str
     message: str
     hint: str
+    phase: str | None = None
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -54,12 +55,16 @@ class Reloaded(msgspec.Struct, frozen=True):
 
 
 class Daemon(msgspec.Struct, frozen=True):
-    """About the daemon itself. `event_id` is that of the newest event; delays are of the last minute."""
+    """About the daemon itself. `event_id` is that of the newest event; delays are of the last minute.
+
+    `fingerprint`: of the hosts and their settings, as the daemon has read them.
+    """
 
     version: str
     pid: int
     started_at: str
     config: str | None
+    fingerprint: str
     hosts: int
     ready: bool
     event_id: str
@@ -191,9 +196,18 @@ def _control_paths(choice: list[dict[str, Any]]) -> dict[str, Any]:
         "answer": ("Answer a question.", control.AnswerBody),
         "stop": ("End a session's processes.", control.StopBody),
     }
-    logs = {"200": _ndjson("What the session said: lines of the control wire."), **usage, **_NOT_DONE}
-    follow, stderr = _flag("follow", "Go on until it ends."), _flag("stderr", "Its standard error.")
+    logs = {"200": _ndjson(f"What the session said: lines of the control wire. {_LAST}"), **usage, **_NOT_DONE}
+    relayed = {"200": _ndjson(f"The host's hello, then its replies. {_LAST}"), **of_hosts, **_NOT_DONE}
     return {
+        "/v1/hosts/{name}/control": {
+            "post": _operation(
+                "Ask a host, in lines of the control wire (fleet_agent/control/wire.py); body and answer go on"
+                " together.",
+                relayed,
+                [_path("name", "A host.")],
+                lines=True,
+            )
+        },
         "/v1/sessions/start": {
             "post": _operation(
                 "Start a session on each host.", {"200": runs, **of_hosts}, body=control.StartBody
@@ -203,7 +217,7 @@ def _control_paths(choice: list[dict[str, Any]]) -> dict[str, Any]:
             f"/v1/sessions/{{key}}/{verb}": {"post": _operation(summary, acted, [key], body=body)}
             for verb, (summary, body) in verbs.items()
         },
-        "/v1/sessions/{key}/logs": {"get": _operation("What a session said.", logs, [key, follow, stderr])},
+        "/v1/sessions/{key}/logs": {"get": _operation("What a session said.", logs, [key, *_OF_LOGS])},
         "/v1/approvals": {
             "get": _operation(
                 "Every approval and question that is open, oldest first.",
@@ -230,16 +244,21 @@ def _operation(
     responses: dict[str, Any],
     parameters: list[dict[str, Any]] | None = None,
     body: type | None = None,
+    *,
+    lines: bool = False,
 ) -> dict[str, Any]:
+    """`body`: of JSON; `lines`: of lines of it."""
     operation = {"summary": summary, "parameters": parameters or [], "responses": responses}
     if body is not None:
         schema = {"schema": {"$ref": _REF.format(name=body.__name__)}}
         operation["requestBody"] = {"required": True, "content": {"application/json": schema}}
+    if lines:
+        operation["requestBody"] = {"required": True, "content": _ndjson("")["content"]}
     return operation
 
 
 def _ndjson(text: str) -> dict[str, Any]:
-    return {"description": text, "content": {control.NDJSON: {"schema": {"type": "string"}}}}
+    return {"description": text, "content": {relay.NDJSON: {"schema": {"type": "string"}}}}
 
 
 def _answer(type_: type, text: str, headers: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -264,6 +283,26 @@ def _flag(name: str, text: str) -> dict[str, Any]:
     return _query(name, {"type": "string", "enum": ["0", "1"], "default": "0"}, text)
 
 
+_LAST = "A line of the type `failed`, the last, says why there are no more."
+_OF_LOGS = [
+    _flag("follow", "Go on until it ends."),
+    _flag("stderr", "Its standard error."),
+    _query(
+        "since_s",
+        {"type": "number", "minimum": 0, "maximum": control.MAX_SINCE_S},
+        "Only what was said in the last so many seconds.",
+    ),
+    _query(
+        "after_seq",
+        {"type": "integer", "minimum": 0, "maximum": 10**15 - 1, "default": 0},
+        "Only what has a higher `seq`: to go on behind it.",
+    ),
+    _query(
+        "from_bytes",
+        {"type": "integer", "minimum": 0, "maximum": 10**15 - 1, "default": 0},
+        "Of standard error, only from there on: the `end_bytes` of the last piece.",
+    ),
+]
 _NOT_DONE = {
     "404": _answer(Error, "No such session."),
     "409": _answer(Error, "It cannot be done to this session, or not any more."),

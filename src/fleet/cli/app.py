@@ -17,7 +17,7 @@ from fleet.cli.sessions.running import run
 from fleet.cli.sessions.runs import delete, prune, ps
 from fleet.cli.sessions.saying import interrupt, send, stop
 from fleet.cli.status import status
-from fleet.cli.watching import wait, watch
+from fleet.cli.watch import wait, watch
 
 app = typer.Typer(
     name="fleet",

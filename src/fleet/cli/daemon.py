@@ -39,7 +39,7 @@ def daemon(
 @app.command()
 def status() -> None:
     """Show whether a daemon runs, and how it does. Exit code 6 when there is none."""
-    from fleet.cli.asking import about
+    from fleet.cli.daemon_client import about
 
     for name, value in about().items():
         print(f"{name:<12}{value}")
@@ -48,7 +48,7 @@ def status() -> None:
 @app.command()
 def reload() -> None:
     """Have the daemon read its configuration again, whole or not at all."""
-    from fleet.cli.asking import told
+    from fleet.cli.daemon_client import told
 
     print(f"following {told('POST', '/v1/reload')['hosts']} hosts")
 
@@ -60,6 +60,6 @@ def stop(
     ] = 10.0,
 ) -> None:
     """End the daemon, and wait until it has ended."""
-    from fleet.cli.asking import stopped
+    from fleet.cli.daemon_client import stopped
 
     print(f"daemon {stopped(timeout)} has ended")

@@ -32,6 +32,15 @@ class Privacy(enum.StrEnum):
     TEXT = "text"
 
 
+class Goal(enum.StrEnum):
+    """What `fleet wait` waits for."""
+
+    IDLE = "idle"
+    WAITING = "waiting"
+    ENDED = "ended"
+    ANY = "any"
+
+
 Hosts = Annotated[
     list[str] | None,
     typer.Option(
@@ -50,6 +59,10 @@ Excludes = Annotated[
 _EXPRESSIONS = "Expressions as of --host: all, NAME, @GROUP, node[1-9,12], !NAME."
 HostArguments = Annotated[list[str] | None, typer.Argument(metavar="[HOST]...", help=_EXPRESSIONS)]
 NamedHosts = Annotated[list[str], typer.Argument(metavar="HOST...", help=_EXPRESSIONS)]
+NoDaemon = Annotated[
+    bool, typer.Option("--no-daemon", help="Log in to hosts, even if a daemon runs that is logged in already.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how hosts are reached.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", envvar="FLEET_CONFIG", help="The hosts.toml to use."),

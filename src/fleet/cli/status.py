@@ -87,12 +87,14 @@ def status(
     if fresh and no_daemon:
         raise typer.BadParameter("without a daemon every reading is fresh", param_hint="--fresh")
     if not no_daemon:
-        from fleet.cli import asked
+        from fleet.cli import status_by_daemon
 
-        query = asked.Query(host or [], exclude or [], config, timeout if fresh else None, fresh=fresh)
-        if (shown := asked.show(query, chosen, why=why, every_s=watch, verbose=verbose)) is not None:
+        query = status_by_daemon.Query(
+            host or [], exclude or [], config, timeout if fresh else None, fresh=fresh
+        )
+        if (shown := status_by_daemon.show(query, chosen, why=why, every_s=watch, verbose=verbose)) is not None:
             raise typer.Exit(exit_code(*shown, fail_on))
-    from fleet.cli import direct
+    from fleet.cli import status_direct
 
-    read = direct.show(host or [], exclude or [], config, timeout, chosen, why=why, every_s=watch)
+    read = status_direct.show(host or [], exclude or [], config, timeout, chosen, why=why, every_s=watch)
     raise typer.Exit(exit_code(*read, fail_on))

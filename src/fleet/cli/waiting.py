@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 from fleet import client
-from fleet.cli.asking import check
-from fleet.cli.events import follow
-from fleet.cli.watching import Goal
+from fleet.cli.daemon_client import check
+from fleet.cli.daemon_events import follow
+from fleet.cli.options import Goal
 from fleet.client import NoDaemon
 from fleet.errors import DaemonError, UsageError
 

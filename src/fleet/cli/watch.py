@@ -1,30 +1,54 @@
-"""`--watch`: the same view again and again, over open streams to every host."""
+"""`fleet watch` and `fleet wait`: what the daemon tells as it happens."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from typing import Annotated
 
-from fleet.config import HostSpec
-from fleet.model import Fleet, Link
-from fleet.streams import Streams
+import typer
+
+from fleet.cli.options import Goal
 
 
-async def watch(specs: Sequence[HostSpec], every_s: float, show: Callable[[Fleet], bool]) -> None:
-    """Give the newest state to `show` every `every_s` seconds until it returns False.
+def watch(
+    ndjson: Annotated[
+        bool, typer.Option("--ndjson", help="One JSON object a line, with `seq` and `id`.")
+    ] = False,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="ID", help="Go on after this event; else from now on.")
+    ] = None,
+) -> None:
+    """Print each change of a session or a host as it happens, once. Needs a running `fleet daemon`.
 
-    The first time is when every host has answered or failed, but no later than the others would be.
+    Goes on when the daemon is started anew; what was missed by then is said to be (an event `gap`). Every event
+    has an id, and `--after ID` goes on behind it.
     """
-    async with Streams(every_s) as streams:
-        streams.set_hosts(specs)
-        try:
-            async with asyncio.timeout(every_s):
-                await _answered(streams)
-        except TimeoutError:
-            pass
-        while show(streams.fleet):  # noqa: ASYNC110 - by the clock: ages grow even when nothing changes
-            await asyncio.sleep(every_s)
+    from fleet.cli.daemon_event_lines import as_line, as_ndjson
+    from fleet.cli.daemon_events import follow
+    from fleet.cli.terminal import write
+
+    shown = as_ndjson if ndjson else as_line
+    for event in follow(after):
+        if (line := shown(event)) is not None and not write(line):
+            return
 
 
-async def _answered(streams: Streams) -> None:
-    """Wait until every host has answered or failed."""
-    while any(host.link is Link.PENDING for host in streams.fleet.hosts.values()):
-        await streams.changed(streams.fleet.version)
+def wait(
+    selector: Annotated[
+        str, typer.Argument(metavar="SESSION", help="A session: its id, the beginning of it, or HOST:ID.")
+    ],
+    goal: Annotated[
+        Goal,
+        typer.Option(
+            "--for", help="idle: its turn is over; waiting: it waits for a person; any: any of the three."
+        ),
+    ] = Goal.ANY,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", min=0.0, help="Give up after S seconds.")
+    ] = None,
+) -> None:
+    """Wait until a session is idle, waits for a person, or has ended. Needs a running `fleet daemon`.
+
+    Prints the state that it reached. Exit codes: 0 it is so; 2 no such session, or several; 3 it ended and will
+    not get there; 6 no daemon; 124 the time is up.
+    """
+    from fleet.cli.waiting import reached
+
+    raise typer.Exit(reached(selector, goal, timeout))

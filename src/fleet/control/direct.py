@@ -1,35 +1,26 @@
-"""Hosts reached without a daemon: one control agent on each that is asked, for all that is asked of it."""
+"""Hosts reached without a daemon, by logins of our own."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from fleet.config import HostSpec
+from fleet.control.kept import Kept
 from fleet.transport import Transport
 from fleet.transport.control import ControlChannel
 from fleet.transport.deadlines import Deadlines
 
 
-class Direct:
+class Direct(Kept):
     """A `Reach` with connections of its own, which stay until the end of the block."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._transport = Transport()
-        self._idle: dict[str, ControlChannel] = {}
-        self._closing = AsyncExitStack()
+        self._closing.push_async_exit(self._transport)
 
-    async def __aenter__(self) -> "Direct":
-        await self._closing.enter_async_context(self._transport)
-        return self
+    @property
+    def asks_daemon(self) -> bool:
+        """Never."""
+        return False
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self._closing.aclose()
-
-    @asynccontextmanager
-    async def control(self, spec: HostSpec) -> AsyncIterator[ControlChannel]:
-        """The host's control agent. Raises `HostFailure`."""
-        channel = self._idle.pop(spec.name, None)
-        if channel is None:
-            opened = self._transport.control(spec, Deadlines(spec.timeouts))
-            channel = await self._closing.enter_async_context(opened)
-        yield channel
-        self._idle[spec.name] = channel  # all that was asked on it is answered
+    def _opened(self, spec: HostSpec) -> AbstractAsyncContextManager[ControlChannel]:
+        return self._transport.control(spec, Deadlines(spec.timeouts))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from fleet.control.selectors import Candidate
 from fleet.errors import UsageError
-from fleet_agent.control.wire import ApprovalRequested, Asked, Pending, Question
+from fleet_agent.control.events import ApprovalRequested, Asked, Question
+from fleet_agent.control.wire import Pending
 
 
 def of_session(pending: Sequence[Pending], session: Candidate) -> list[ApprovalRequested | Asked]:

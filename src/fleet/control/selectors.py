@@ -100,8 +100,9 @@ def chosen(selector: str, among: Sequence[Candidate], listing: Sequence[Listed] 
         return found[0]
     if not found:
         raise UsageError(f"no session {selector!r}; {_what_there_is(among)}")
+    candidates = _named(sorted(found, key=lambda c: c.key))
     raise UsageError(
-        f"{selector!r} may be any of {len(found)} sessions: {_named(found)}; give more of it, or HOST:ID"
+        f"{selector!r} may be any of {len(found)} sessions: {candidates}; give more of it, or HOST:ID"
     )
 
 

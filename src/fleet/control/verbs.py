@@ -175,7 +175,7 @@ async def _ask(reach: Reach, spec: HostSpec, request: Request, limit_s: float) -
             raise _unsure(failure, spec) from None
         except HostFailure as failure:
             raise _unsure(failure, spec) from None
-        return Answered(spec.name, replies, _clock(channel))
+        return Answered(spec.name, replies, clock_at(channel))
 
 
 def _unsure(failure: HostFailure, spec: HostSpec) -> HostFailure:
@@ -187,9 +187,10 @@ def _unsure(failure: HostFailure, spec: HostSpec) -> HostFailure:
 
 
 def _asked(channel: ControlChannel, request: Callable[[float], Request]) -> AsyncGenerator[Reply, None]:
-    return channel.ask(request(_clock(channel)))
+    return channel.ask(request(clock_at(channel)))
 
 
-def _clock(channel: ControlChannel) -> float:
+def clock_at(channel: ControlChannel) -> float:
+    """What the host's clock showed when the channel was opened."""
     assert channel.stream.hello is not None
     return channel.stream.hello.now

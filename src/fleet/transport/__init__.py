@@ -1,15 +1,20 @@
 """How a host's agent is reached: over SSH, or as a subprocess for this machine. The same frames either way.
 
     channel.py      frames of one running agent, whatever carries its bytes
+    agent.py        those of an agent that only reads
     control.py      requests to a control agent, and its replies
     inbox.py        open connections, read together
     deadlines.py    how long each phase may take
     local.py        the agent as a subprocess
     login.py        where and how to log in: hosts.toml over ssh_config
-    ssh.py          connections, and the agent over them           (asyncssh)
+    ssh.py          hosts, logged in to, and what is done there    (asyncssh)
+    connection.py   one connection, to the end of its login        (asyncssh)
+    sockets.py      TCP: the address that answers, and whether it speaks
+    commands.py     a command over a connection                    (asyncssh)
+    starting.py     an agent over a connection                     (asyncssh)
     remote.py       short commands beside the agent                (asyncssh)
     shipping.py     puts the agent on a host that lacks it         (asyncssh)
-    terminal.py     a program on a host in this very terminal       (asyncssh)
+    terminal.py     a program on a host in this very terminal      (asyncssh)
     hostkeys.py     which host keys a machine shows                (asyncssh)
     sshfp.py        which host keys DNS publishes for it           (dnspython)
     turns.py        so many logins at a time
@@ -29,7 +34,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from fleet.config import HostSpec
-from fleet.transport.channel import AgentChannel
+from fleet.transport.agent import AgentChannel
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.inbox import Inbox
 

@@ -3,17 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, ClassVar, Generic, NoReturn, TypeVar
+from typing import ClassVar, Generic, NoReturn, TypeVar
 
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import NOT_EXECUTABLE, NOT_FOUND, REPORT_MARK
-from fleet.stream import BrokenStream, FrameStream, WireStream
+from fleet.stream import BrokenStream, WireStream
 from fleet.text import clean, clean_bytes
-from fleet_agent.wire import MAX_STDERR_BYTES, Heartbeat, Hello, Snapshot
-
-if TYPE_CHECKING:
-    from fleet.transport.control import ControlChannel
+from fleet_agent.wire import MAX_STDERR_BYTES, Hello
 
 F = TypeVar("F")
 
@@ -162,20 +158,3 @@ class Channel(Generic[F]):
             f"the agent {how}{said}",
             "run it there by hand: `ssh HOST fleet-agent snapshot`",
         )
-
-
-class AgentChannel(Channel[Snapshot | Heartbeat]):
-    """An agent that only reads. `control` opens a channel to another beside it, over the same connection."""
-
-    AFTER_HELLO = Phase.SNAPSHOT
-
-    def __init__(self) -> None:
-        super().__init__(FrameStream())
-        self.control: Callable[[], AbstractAsyncContextManager[ControlChannel]]
-
-    async def snapshot(self) -> Snapshot:
-        """The next whole snapshot."""
-        while not isinstance(frame := await self.frame(), Snapshot):
-            assert isinstance(frame, Heartbeat)
-        self.phase = Phase.IDLE
-        return frame

@@ -19,8 +19,8 @@ class ControlChannel(Channel[Reply]):
 
     AFTER_HELLO = Phase.IDLE
 
-    def __init__(self) -> None:
-        super().__init__(ReplyStream())
+    def __init__(self, stream: ReplyStream | None = None) -> None:
+        super().__init__(stream or ReplyStream())
         self._is_paused = False
 
     def stdout(self, data: bytes) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from fleet.config import HostSpec
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import control_arguments, local_command
-from fleet.transport.channel import AgentChannel, Channel
+from fleet.transport.agent import AgentChannel
+from fleet.transport.channel import Channel
 from fleet.transport.deadlines import Deadlines
 
 if TYPE_CHECKING:

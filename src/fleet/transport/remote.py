@@ -1,66 +1,54 @@
 """Short commands on a host that is logged in to, beside its agent and over the same connection."""
 
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 import asyncssh
 
 from fleet.config import HostSpec
 from fleet.errors import Phase
 from fleet.launch import KEPT_LAUNCHER, keep_command, probe_command
-from fleet.text import clean_bytes
-from fleet.transport import failures
-from fleet.transport.channel import AgentChannel
+from fleet.transport.agent import AgentChannel
+from fleet.transport.commands import Ran, start
+from fleet.transport.connection import Connection
 from fleet.transport.deadlines import Deadlines
-
-if TYPE_CHECKING:
-    from fleet.transport.ssh import Connection, Dialer
+from fleet.transport.shipping import Shipper
 
 MAX_OUTPUT_BYTES = 1 << 20  # of one command; what is more is not kept
 PROBE_BYTES, PROBE_S = 16 << 10, 3.0
 
-
-class Ran(NamedTuple):
-    """What a command did. `status` None: a signal ended it, or the connection was lost."""
-
-    status: int | None
-    out: bytes
-    err: bytes
-
-    def said(self) -> str:
-        """Its last words, cleaned, for a message."""
-        return clean_bytes(self.err[-300:] or self.out[-300:], 300)
+_Agent: TypeAlias = Callable[
+    [Connection, HostSpec, tuple[str, ...], Deadlines], AbstractAsyncContextManager[AgentChannel]
+]
 
 
 class Remote:
     """A host that is logged in to."""
 
     def __init__(
-        self, dialer: "Dialer", connection: "Connection", spec: HostSpec, deadlines: Deadlines
+        self, connection: Connection, spec: HostSpec, deadlines: Deadlines, shipper: Shipper, agent: _Agent
     ) -> None:
-        self._dialer, self._connection = dialer, connection
-        self._spec, self._deadlines = spec, deadlines
+        self._connection, self._spec, self._deadlines = connection, spec, deadlines
+        self._shipper, self._agent = shipper, agent
 
-    @asynccontextmanager
-    async def agent(self, arguments: tuple[str, ...]) -> AsyncIterator[AgentChannel]:
-        """Its agent, as `Transport.agent`. Raises `HostFailure`."""
-        async with self._dialer.agent_over(self._connection, self._spec, arguments, self._deadlines) as channel:
-            yield channel
+    def agent(self, arguments: tuple[str, ...]) -> AbstractAsyncContextManager[AgentChannel]:
+        """Its agent, as `Transport.agent`; on the way out the connection is closed. Raises `HostFailure`."""
+        return self._agent(self._connection, self._spec, arguments, self._deadlines)
 
     async def probe(self) -> Ran:
         """Which python3 and which agents are there, for `fleet.checks.probed`. Raises `HostFailure`."""
-        command = probe_command(self._dialer.shipper.bundle_for(self._spec))
+        command = probe_command(self._shipper.bundle_for(self._spec))
         return await self.run(command, limit_bytes=PROBE_BYTES, limit_s=PROBE_S)
 
     async def ship(self) -> None:
         """Put the agent there. Raises `HostFailure`."""
-        await self._dialer.shipper.install(self._connection, self._deadlines)
+        await self._shipper.install(self._connection, self._deadlines)
 
     async def keep(self) -> Ran:
         """Have the shipped agent stay as an installed one: `fleet.launch.KEPT_AGENT`. Raises `HostFailure`."""
-        bundle = self._dialer.shipper.bundle_for(self._spec)
+        bundle = self._shipper.bundle_for(self._spec)
         assert bundle is not None
         return await self.run(keep_command(bundle), KEPT_LAUNCHER)
 
@@ -71,13 +59,7 @@ class Remote:
         session = _Session(limit_bytes)
         missed = "a command was started there and did not end"
         async with self._deadlines.within(Phase.HELLO, limit_s, lambda: missed):
-            try:
-                channel, _ = await self._connection.create_session(
-                    lambda: session, command, encoding=None, env=None, send_env=None,
-                    request_pty=False, x11_forwarding=False,
-                )  # fmt: skip
-            except (asyncssh.Error, OSError) as exc:
-                raise failures.channel(exc) from None
+            channel = await start(self._connection, lambda: session, command)
             try:
                 with contextlib.suppress(OSError):  # it has ended already, and its status says how
                     channel.write(stdin)

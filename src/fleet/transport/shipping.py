@@ -15,10 +15,9 @@ from fleet.config import HostSpec
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import remove_command, report_command, unpack_command
 from fleet.text import clean_bytes
-from fleet.transport import failures
 from fleet.transport.channel import Channel
+from fleet.transport.commands import Ran, start
 from fleet.transport.deadlines import Deadlines
-from fleet.transport.remote import Ran
 from fleet.transport.turns import Turn
 
 UPLOADS_AT_ONCE = 8
@@ -135,14 +134,8 @@ async def run(
 ) -> Ran:
     """Run a command to its end. Its time begins anew whenever it prints something. Raises `HostFailure`."""
     session = _Session()
-    try:
-        async with deadlines.phase(Phase.INSTALL, lambda: "a command was not begun there"):
-            channel, _ = await connection.create_session(
-                lambda: session, command, encoding=None, env=None, send_env=None,
-                request_pty=False, x11_forwarding=False,
-            )  # fmt: skip
-    except (asyncssh.Error, OSError) as exc:
-        raise failures.channel(exc) from None
+    async with deadlines.phase(Phase.INSTALL, lambda: "a command was not begun there"):
+        channel = await start(connection, lambda: session, command)
     try:
         channel.write(stdin)
         channel.write_eof()

@@ -12,7 +12,8 @@ from msgspec import Meta
 from fleet.errors import HostError, RequestRefused
 from fleet.views.rows import age_s
 from fleet.views.units import rfc3339, seconds
-from fleet_agent.control.wire import MODES, RUN_STATES, ApprovalRequested, Asked, Pending, Question, Run
+from fleet_agent.control.events import ApprovalRequested, Asked, Question
+from fleet_agent.control.wire import MODES, RUN_STATES, Pending, Run
 
 _Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 _State = Annotated[str, Meta(extra_json_schema={"enum": [*RUN_STATES]})]

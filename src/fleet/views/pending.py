@@ -6,6 +6,7 @@ from fleet.views import cells, units
 from fleet.views.controlled import PendingEntry
 from fleet.views.lines import Line, Style
 
+NONE = "nothing is open on the hosts that answered; `fleet status` shows what their sessions do"
 _INDENT = "     "
 
 

@@ -7,6 +7,9 @@ from fleet.views.columns import columns
 from fleet.views.controlled import RunEntry
 from fleet.views.lines import Line, Style
 
+NONE = (
+    "fleet has started no session on the hosts that answered; `fleet run` does, `fleet status` shows the others"
+)
 _HEADINGS = ("#", "HOST", "NAME", "ID", "TOOL", "MODE", "STATE", "PID", "OUT", "ERR", "AGE", "PROMPT")
 _STYLES = {"running": Style.WORKING, "exited": Style.QUIET, "lost": Style.FAILED}
 _ID_CHARS = 8

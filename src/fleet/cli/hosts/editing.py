@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fleet import files, paths
-from fleet.cli.asking import told_if_running
+from fleet.cli.daemon_client import told_if_running
 from fleet.client import NoDaemon
 from fleet.config import Config
 from fleet.errors import ConfigError, FleetError

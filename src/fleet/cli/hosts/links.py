@@ -58,16 +58,16 @@ def _show(
 
     import msgspec
 
-    from fleet.cli import asked, direct
+    from fleet.cli import status_by_daemon, status_direct
     from fleet.cli.options import FailOn
     from fleet.cli.outcome import exit_code
     from fleet.cli.terminal import paint, terminal, write
     from fleet.views.links import links
 
-    query = asked.Query(hosts, excludes, config, None, fresh=False)
-    now = None if no_daemon else asked.document(query)
+    query = status_by_daemon.Query(hosts, excludes, config, None, fresh=False)
+    now = None if no_daemon else status_by_daemon.document(query)
     if now is None:
-        now = direct.document_of(hosts, excludes, config)
+        now = status_direct.document_of(hosts, excludes, config)
     if json:
         parts = {"generated_at": now.generated_at, "hosts": now.hosts, "host_errors": now.host_errors}
         write(msgspec.json.format(msgspec.json.encode(parts), indent=2) + b"\n")

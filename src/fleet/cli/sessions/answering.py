@@ -5,13 +5,14 @@ What is decided is the request that was seen, by its id: never another that has 
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from fleet.cli.sessions.session import Place, on_session
+from fleet.cli.sessions.way import Way
 from fleet.cli.terminal import write
 from fleet.control import requests, selectors, verbs
 from fleet.errors import RequestRefused
-from fleet_agent.control.wire import Answer, ApprovalRequested, Approvals, Asked, Decide
+from fleet_agent.control.events import ApprovalRequested, Asked
+from fleet_agent.control.wire import Answer, Approvals, Decide
 
 _WORDS = {
     "accept": "approved",
@@ -21,7 +22,7 @@ _WORDS = {
 }
 
 
-def decide(selector: str, config: Path | None, decision: str, request_id: str | None) -> None:
+def decide(selector: str, way: Way, decision: str, request_id: str | None) -> None:
     """Decide one approval; print what was decided. Raises `FleetError`."""
 
     async def work(place: Place) -> str:
@@ -35,10 +36,10 @@ def decide(selector: str, config: Path | None, decision: str, request_id: str | 
         what = f": {_what(asked)}" if asked else ""
         return f"{place.session.key}: {answered.message or _WORDS[decision]}{what}\n"
 
-    write(on_session(selector, config, work, check=selectors.check_fresh))
+    write(on_session(selector, way, work, check=selectors.check_fresh))
 
 
-def answer_questions(selector: str, config: Path | None, given: Sequence[str], request_id: str | None) -> None:
+def answer_questions(selector: str, way: Way, given: Sequence[str], request_id: str | None) -> None:
     """Answer the questions of one request. Raises `FleetError`."""
     given = [sys.stdin.read().rstrip("\n") if text == "-" else text for text in given]
 
@@ -56,7 +57,7 @@ def answer_questions(selector: str, config: Path | None, given: Sequence[str], r
         answered = await verbs.act(place.reach, place.spec, request)
         return f"{place.session.key}: {answered.message or 'answered'}\n"
 
-    write(on_session(selector, config, work, check=selectors.check_fresh))
+    write(on_session(selector, way, work, check=selectors.check_fresh))
 
 
 async def _open(place: Place) -> list[ApprovalRequested | Asked]:

@@ -12,26 +12,23 @@ from contextlib import aclosing, contextmanager
 from fleet.cli.sessions.inputline import PASTE_OFF, PASTE_ON, InputLine
 from fleet.cli.sessions.session import Place
 from fleet.cli.sessions.typed import request
+from fleet.cli.sessions.way import note
 from fleet.cli.terminal import paint, terminal, write
-from fleet.control import requests, verbs
+from fleet.control import followed, requests, verbs
+from fleet.control.followed import Again, Log
 from fleet.control.verbs import permitted
 from fleet.errors import HostFailure, RequestRefused, UsageError
 from fleet.transport.control import ControlChannel
 from fleet.views import cells
-from fleet.views.told import told_lines
+from fleet.views.session_events import event_lines
+from fleet_agent.control.events import ApprovalRequested, Asked, Ended, Resolved
 from fleet_agent.control.wire import (
-    ApprovalRequested,
     Approvals,
-    Asked,
-    Attach,
     Done,
-    Ended,
-    Logs,
     Pending,
     Refused,
     Reply,
     Request,
-    Resolved,
     Said,
     Stderr,
 )
@@ -44,37 +41,35 @@ _WIDTH = 80  # where the terminal does not say
 
 async def attached(place: Place, *, stderr: bool) -> None:
     """Follow the session and take what is typed, until either ends. Raises `FleetError` and `HostFailure`."""
-    async with place.reach.control(permitted(place.spec)) as channel:
-        here = _Attached(place, channel)
-        also = [asyncio.create_task(here.hear_errors())] if stderr else []
-        try:
-            with _keys(sys.stdin.isatty()) as keys:
-                await here.until_end(keys)
-        finally:
-            for task in also:
-                task.cancel()
-                await asyncio.wait([task])
+    here = _Attached(place)
+    also = [asyncio.create_task(here.hear_errors())] if stderr else []
+    try:
+        with _keys(sys.stdin.isatty()) as keys:
+            await here.until_end(keys)
+    finally:
+        for task in also:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 class _Attached:
     """The state of one attachment: what is open, what was asked, and the line."""
 
-    def __init__(self, place: Place, channel: ControlChannel) -> None:
-        self._place, self._channel = place, channel
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._target = place.session.target
+        self._log = Log(place.session)
+        self._channel: ControlChannel | None = None  # None while there is no connection
         self._line = InputLine()
         self._open: dict[str, ApprovalRequested | Asked] = {}
+        self._told: set[str] = set()  # of these, which were shown
         self._unanswered: list[Request] = []  # what was asked while attached, oldest first
-        self._is_leaving = False
+        self._is_attached, self._is_leaving = False, False
         self._knows_open = asyncio.Event()  # what was open when it was attached to
         self._is_tty = sys.stdin.isatty() and sys.stdout.isatty()
 
     async def until_end(self, keys: "asyncio.Queue[bytes]") -> None:
         """Until the session has ended, or the input."""
-        by = verbs.asker()
-        self._channel.write(Attach(target=self._target, by=by))
-        self._ask(Approvals(by=by))
-        self._note(f"attached to {self._place.session.key}; /help says what can be typed")
         hearing = asyncio.create_task(self._hear())
         typing = asyncio.create_task(self._take(keys))
         try:
@@ -89,12 +84,10 @@ class _Attached:
 
     async def hear_errors(self) -> None:
         """What it has written to standard error, and writes: over a channel of its own."""
-
-        def request(_: float) -> Logs:
-            return Logs(target=self._target, follow=True, stderr=True, by=verbs.asker())
-
+        log = Log(self._place.session, stderr=True)
         try:
-            async with aclosing(verbs.follow(self._place.reach, self._place.spec, request)) as replies:
+            replies = followed.follow(self._place.reach, self._place.spec, log, lambda _: None)
+            async with aclosing(replies):
                 async for reply in replies:
                     for line in reply.text.splitlines() if isinstance(reply, Stderr) else ():
                         self._note(f"[stderr] {line}")
@@ -102,19 +95,54 @@ class _Attached:
             self._note(f"its standard error is not shown: {exc}")
 
     async def _hear(self) -> None:
-        while not self._heard(await self._channel.reply()):
-            pass
+        """All that it says, across connections that break."""
+        again = Again(self._place.spec.name, self._note if self._is_tty else note)
+        is_over = False
+        while not is_over:
+            try:
+                async with self._place.reach.control(permitted(self._place.spec)) as channel:
+                    again.connected()
+                    await self._hear_over(channel, again)
+                is_over = True
+            except HostFailure as failure:
+                self._lost()
+                await again.wait(failure)
+
+    async def _hear_over(self, channel: ControlChannel, again: Again) -> None:
+        self._channel = channel
+        channel.write(self._log.attach(verbs.clock_at(channel)))
+        self._ask(Approvals(by=verbs.asker()))
+        if not self._is_attached:
+            self._is_attached = True
+            self._note(f"attached to {self._place.session.key}; /help says what can be typed")
+        is_over = False
+        while not is_over:
+            reply = await channel.reply()
+            again.heard()
+            is_over = self._log.takes(reply) and self._heard(reply)
+
+    def _lost(self) -> None:
+        """There is no connection: what is open has to be seen anew, and what was asked may have been done."""
+        self._channel = None
+        if any(not isinstance(asked, Approvals) for asked in self._unanswered):
+            self._note("whether what was typed last was done is not known: look before you type it again")
+        self._unanswered.clear()
+        self._open.clear()
+        self._knows_open.set()  # what is typed now is refused, and not read later
 
     def _heard(self, reply: Reply) -> bool:
         """Show what is said. Whether that was the end of it."""
         match reply:
             case Said(event=ApprovalRequested() | Asked() as asked):
                 self._open[asked.request_id] = asked
+                self._told.add(asked.request_id)
             case Said(event=Resolved() as resolved):
                 self._open.pop(resolved.request_id, None)
+                self._told.discard(resolved.request_id)
             case Pending() if requests.of_session([reply], self._place.session):
-                if reply.request.request_id not in self._open:
-                    self._open[reply.request.request_id] = reply.request
+                self._open[reply.request.request_id] = reply.request
+                if reply.request.request_id not in self._told:
+                    self._told.add(reply.request.request_id)
                     self._tell(Said(reply.request, reply.since_at or 0.0))
             case Done() | Refused():
                 return self._answered(reply)
@@ -157,12 +185,14 @@ class _Attached:
             self._note(str(exc))
 
     def _ask(self, asked: Request) -> None:
+        if self._channel is None:
+            raise UsageError("not sent: there is no connection now, and nothing is kept for later")
         self._channel.write(asked)
         self._unanswered.append(asked)
 
     def _tell(self, said: Said) -> None:
         to = terminal()
-        self._show("".join(f"{line}\n" for line in paint(told_lines(said, to.width), to.colour)))
+        self._show("".join(f"{line}\n" for line in paint(event_lines(said, to.width), to.colour)))
 
     def _note(self, text: str) -> None:
         """Something that the session did not say."""

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile
+from fleet.cli.options import ConfigFile, NoDaemon, Verbose
 from fleet.cli.sessions.saying import Selector
+from fleet.cli.sessions.way import Way
 
 
 def attach(
@@ -17,6 +18,8 @@ def attach(
         bool, typer.Option("--stderr", help="Beside its events, what it writes to standard error.")
     ] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Follow a session and take part in it. Ctrl-D detaches; the session goes on.
 
@@ -26,13 +29,15 @@ def attach(
     """
     from fleet.cli.sessions.screen import attach_to
 
-    attach_to(session, config, events=events, stderr=stderr)
+    attach_to(session, Way(config, no_daemon, verbose), events=events, stderr=stderr)
 
 
 def resume(
     session: Selector,
     run: Annotated[bool, typer.Option("--run", help="Run it in this terminal, on its host.")] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Print the command that goes on with a session in its own tool, on its host; with --run, run it.
 
@@ -40,4 +45,4 @@ def resume(
     """
     from fleet.cli.sessions.screen import resume_it
 
-    resume_it(session, config, run=run)
+    resume_it(session, Way(config, no_daemon, verbose), run=run)

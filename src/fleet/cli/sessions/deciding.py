@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile, Excludes, Hosts
+from fleet.cli.options import ConfigFile, Excludes, Hosts, NoDaemon, Verbose
 from fleet.cli.sessions.saying import Selector
+from fleet.cli.sessions.way import Way, note
 
 _Request = Annotated[
     str | None,
@@ -20,6 +21,8 @@ def approvals(
     exclude: Excludes = None,
     json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """List every approval and question that is open on the hosts, oldest first.
 
@@ -33,22 +36,21 @@ def approvals(
     from fleet.control import listing, verbs
     from fleet.control.selectors import Listed
     from fleet.views.controlled import pending_entry
-    from fleet.views.pending import pending_lines
+    from fleet.views.pending import NONE, pending_lines
 
-    by = verbs.asker()
-    answers = on_hosts(
-        host or [], exclude or [], config, lambda reach, specs: verbs.approvals(reach, specs, by)
-    )
+    by, way = verbs.asker(), Way(config, no_daemon, verbose)
+    answers = on_hosts(host or [], exclude or [], way, lambda reach, specs: verbs.approvals(reach, specs, by))
     clocks = {answer.host: answer.clock_at for answer in answers}
     entries = [pending_entry(name, pending, clocks[name]) for name, pending in verbs.oldest_first(answers)]
     listing.save([Listed(e.host, e.tool, e.session_id, e.name, e.request_id) for e in entries])
     if json:
         said = {"approvals": entries, "errors": troubles(answers)}
         write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
-    else:
+    elif entries:
         to = terminal()
-        lines = paint(pending_lines(entries, to.width), to.colour) or ["nothing is open"]
-        write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in paint(pending_lines(entries, to.width), to.colour)))
+    elif len(troubles(answers)) < len(answers):
+        note(NONE)
     end(answers, say=not json)
 
 
@@ -59,6 +61,8 @@ def approve(
         bool, typer.Option("--session", help="And all of its kind, for as long as the session lasts.")
     ] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Approve what a session asks for, and print what that was.
 
@@ -66,7 +70,9 @@ def approve(
     """
     from fleet.cli.sessions.answering import decide
 
-    decide(session, config, "accept_for_session" if whole_session else "accept", request)
+    decide(
+        session, Way(config, no_daemon, verbose), "accept_for_session" if whole_session else "accept", request
+    )
 
 
 def deny(
@@ -74,11 +80,13 @@ def deny(
     request: _Request = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="And end the turn.")] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Deny what a session asks for, and print what that was. Exit codes as those of `fleet approve`."""
     from fleet.cli.sessions.answering import decide
 
-    decide(session, config, "cancel" if cancel else "decline", request)
+    decide(session, Way(config, no_daemon, verbose), "cancel" if cancel else "decline", request)
 
 
 def answer(
@@ -92,8 +100,10 @@ def answer(
     ],
     request: _Request = None,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Answer the questions that a session asks. Exit codes as those of `fleet approve`."""
     from fleet.cli.sessions.answering import answer_questions
 
-    answer_questions(session, config, answers, request)
+    answer_questions(session, Way(config, no_daemon, verbose), answers, request)

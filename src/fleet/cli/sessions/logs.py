@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile
+from fleet.cli.options import ConfigFile, NoDaemon, Verbose
 from fleet.cli.sessions.saying import Selector
+from fleet.cli.sessions.way import Way
 
 
 def logs(
@@ -17,8 +18,10 @@ def logs(
     stderr: Annotated[bool, typer.Option("--stderr", help="What it wrote to standard error instead.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Every event whole, one JSON object a line.")] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show what a session has said and done. Exit codes as those of `fleet send`."""
     from fleet.cli.sessions.following import show_logs
 
-    show_logs(session, config, follow=follow, since=since, stderr=stderr, json=json)
+    show_logs(session, Way(config, no_daemon, verbose), follow=follow, since=since, stderr=stderr, json=json)

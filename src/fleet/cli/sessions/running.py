@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile, Excludes
+from fleet.cli.options import ConfigFile, Excludes, NoDaemon, Verbose
+from fleet.cli.sessions.way import Way
 
 
 class Mode(enum.StrEnum):
@@ -43,7 +44,10 @@ def run(
         str | None, typer.Option(metavar="NAME", help="What to call it; else two words are found.")
     ] = None,
     cwd: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The directory there to work in; else your home there.")
+        str | None,
+        typer.Option(
+            metavar="DIR", help="The directory there to work in; else the session's own, or your home there."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Instead of the tool's own choice.")
@@ -57,12 +61,17 @@ def run(
     resume: Annotated[
         str | None, typer.Option(metavar="ID", help="Go on with this session of the tool, not a new one.")
     ] = None,
+    fork: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on with a copy of this session, and leave it as it is.")
+    ] = None,
     argument: Annotated[
         list[str] | None,
         typer.Option(metavar="ARG", help="One more argument for the tool itself; may be repeated."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="What was started, and what failed, as JSON.")] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Start a session in the background on a host, and print its key. It goes on when fleet ends.
 
@@ -78,12 +87,12 @@ def run(
     if not host:
         host, words = words[:1], words[1:]
     prompt = text_of(words)
-    if prompt is None and mode is not Mode.TMUX and resume is None:
+    if prompt is None and mode is not Mode.TMUX and not (resume or fork):
         raise UsageError(
             f"there is no prompt: `fleet run {','.join(host)} -- fix the flaky test`, or - to read it"
         )
     request = Start(
         prompt=prompt, tool=tool, mode=mode, name=name, cwd=cwd, model=model, sandbox=sandbox,
-        approval=approval, resume=resume, arguments=tuple(argument or ()), by=asker(),
+        approval=approval, resume=resume, fork=fork, arguments=tuple(argument or ()), by=asker(),
     )  # fmt: skip
-    started(host, exclude or [], config, request, json=json)
+    started(host, exclude or [], Way(config, no_daemon, verbose), request, json=json)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile, Excludes, Hosts
+from fleet.cli.options import ConfigFile, Excludes, Hosts, NoDaemon, Verbose
 from fleet.cli.sessions.spans import seconds_of
+from fleet.cli.sessions.way import Way, note
 
 Selector = Annotated[
     str,
@@ -18,6 +19,8 @@ def ps(
     exclude: Excludes = None,
     json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """List the sessions that fleet has started in the background, newest first.
 
@@ -32,19 +35,21 @@ def ps(
     from fleet.control import listing, verbs
     from fleet.control.selectors import Listed
     from fleet.views.controlled import run_entry
-    from fleet.views.runs import runs_table
+    from fleet.views.runs import NONE, runs_table
 
-    by = verbs.asker()
-    answers = on_hosts(host or [], exclude or [], config, lambda reach, specs: verbs.runs(reach, specs, by))
+    by, way = verbs.asker(), Way(config, no_daemon, verbose)
+    answers = on_hosts(host or [], exclude or [], way, lambda reach, specs: verbs.runs(reach, specs, by))
     clocks = {answer.host: answer.clock_at for answer in answers}
     entries = [run_entry(name, run, clocks[name]) for name, run in verbs.newest_first(answers)]
     listing.save([Listed(entry.host, entry.tool, entry.id, entry.name) for entry in entries])
     if json:
         said = {"runs": entries, "errors": troubles(answers)}
         write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
-    else:
+    elif entries:
         to = terminal()
         write("".join(f"{line}\n" for line in paint(runs_table(entries, to.width), to.colour)))
+    elif len(troubles(answers)) < len(answers):
+        note(NONE)
     end(answers, say=not json)
 
 
@@ -52,12 +57,15 @@ def delete(
     session: Selector,
     stop: Annotated[bool, typer.Option("--stop", help="Stop it first if it runs.")] = False,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Forget a session that fleet has started, and its logs. What its tool itself has kept of it stays."""
     from fleet.cli.sessions.acting import act
     from fleet_agent.control.wire import Delete
 
-    act(session, config, lambda target, by: Delete(target=target, stop=stop, by=by), "deleted")
+    way = Way(config, no_daemon, verbose)
+    act(session, way, lambda target, by: Delete(target=target, stop=stop, by=by), "deleted")
 
 
 def prune(
@@ -67,6 +75,8 @@ def prune(
         str, typer.Option("--older", metavar="AGE", help="Only what ended at least so long ago: 2h, 7d.")
     ] = "0s",
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Forget every session that fleet has started and that has ended, with its logs; print their keys."""
     from fleet.cli.sessions.session import end, on_hosts
@@ -74,9 +84,7 @@ def prune(
     from fleet.control import verbs
     from fleet_agent.control.wire import Prune
 
-    request = Prune(older_s=seconds_of(older), by=verbs.asker())
-    answers = on_hosts(
-        host or [], exclude or [], config, lambda reach, specs: verbs.prune(reach, specs, request)
-    )
+    request, way = Prune(older_s=seconds_of(older), by=verbs.asker()), Way(config, no_daemon, verbose)
+    answers = on_hosts(host or [], exclude or [], way, lambda reach, specs: verbs.prune(reach, specs, request))
     write("".join(f"{name}:{run.id or run.name}\n" for name, run in verbs.newest_first(answers)))
     end(answers)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile
+from fleet.cli.options import ConfigFile, NoDaemon, Verbose
+from fleet.cli.sessions.way import Way
 
 Selector = Annotated[
     str,
@@ -22,6 +23,8 @@ def send(
         list[str], typer.Argument(metavar="TEXT...", help="What to say; - reads it from standard input.")
     ],
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say something to a session: into its running turn where its tool can, else as its next turn.
 
@@ -33,15 +36,19 @@ def send(
     from fleet_agent.control.wire import Send
 
     said = text_of(text) or ""
-    act(session, config, lambda target, by: Send(target=target, text=said, by=by), "sent")
+    way = Way(config, no_daemon, verbose)
+    act(session, way, lambda target, by: Send(target=target, text=said, by=by), "sent")
 
 
-def interrupt(session: Selector, config: ConfigFile = None) -> None:
+def interrupt(
+    session: Selector, config: ConfigFile = None, no_daemon: NoDaemon = False, verbose: Verbose = False
+) -> None:
     """End the running turn of a session; the session itself lives on. Exit codes as those of `fleet send`."""
     from fleet.cli.sessions.acting import act
     from fleet_agent.control.wire import Interrupt
 
-    act(session, config, lambda target, by: Interrupt(target=target, by=by), "interrupted")
+    way = Way(config, no_daemon, verbose)
+    act(session, way, lambda target, by: Interrupt(target=target, by=by), "interrupted")
 
 
 def stop(
@@ -50,6 +57,8 @@ def stop(
         float, typer.Option("--grace", metavar="S", min=0, max=600, help="Kill it if it has not ended by then.")
     ] = 5.0,
     config: ConfigFile = None,
+    no_daemon: NoDaemon = False,
+    verbose: Verbose = False,
 ) -> None:
     """End a session's processes: TERM to all of them, KILL to what is left after --grace.
 
@@ -58,4 +67,5 @@ def stop(
     from fleet.cli.sessions.acting import act
     from fleet_agent.control.wire import Stop
 
-    act(session, config, lambda target, by: Stop(target=target, grace_s=grace, by=by), "stopped")
+    way = Way(config, no_daemon, verbose)
+    act(session, way, lambda target, by: Stop(target=target, grace_s=grace, by=by), "stopped")

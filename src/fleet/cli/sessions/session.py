@@ -10,12 +10,13 @@ from typing import Annotated, NamedTuple, TypeVar
 import typer
 
 from fleet import collector
-from fleet.cli import asked
+from fleet.cli import status_by_daemon
 from fleet.cli.options import FailOn
 from fleet.cli.outcome import exit_code
+from fleet.cli.sessions.way import Way
 from fleet.config import Config, HostSpec, load
 from fleet.control import listing, selectors, verbs
-from fleet.control.direct import Direct
+from fleet.control.kept import Kept
 from fleet.control.selectors import Candidate, Listed
 from fleet.control.verbs import Answered
 from fleet.errors import ExitCode, FleetError, HostFailure, UsageError
@@ -43,7 +44,7 @@ class NotReached(FleetError):
 class Place(NamedTuple):
     """A session and the way to it. `request_id`: what the line of the listing was about that was typed."""
 
-    reach: Direct
+    reach: Kept
     spec: HostSpec
     session: Candidate
     request_id: str | None
@@ -51,17 +52,17 @@ class Place(NamedTuple):
 
 def on_session(
     selector: str,
-    config: Path | None,
+    way: Way,
     work: Callable[[Place], Awaitable[T]],
     check: Callable[[Candidate], object] = selectors.actable,
 ) -> T:
     """Do something with the one session that is meant, if `check` lets it. Raises `FleetError`."""
-    loaded, listed = load(config), listing.load()
+    loaded, listed = load(way.config), listing.load()
     specs = _concerned(selector, loaded, listed)
 
     async def act() -> T:
-        async with Direct() as reach:
-            session = await _session(reach, selector, specs, listed, config)
+        async with way.reach(loaded) as reach:
+            session = await _session(reach, selector, specs, listed, way.config)
             check(session)
             place = Place(reach, loaded.hosts[session.host], session, selectors.request_of(selector, listed))
             try:
@@ -75,17 +76,17 @@ def on_session(
 def on_hosts(
     hosts: Sequence[str],
     excludes: Sequence[str],
-    config: Path | None,
-    work: Callable[[Direct, Sequence[HostSpec]], Awaitable[T]],
+    way: Way,
+    work: Callable[[Kept, Sequence[HostSpec]], Awaitable[T]],
 ) -> T:
     """Do something with hosts. Those that were not named and may only be looked at are passed over."""
-    loaded = load(config)
+    loaded = load(way.config)
     specs = loaded.select(hosts, excludes)
     if not hosts:
         specs = _permitted(specs)
 
     async def act() -> T:
-        async with Direct() as reach:
+        async with way.reach(loaded) as reach:
             return await work(reach, specs)
 
     return collector.run(act())
@@ -142,7 +143,7 @@ def _permitted(specs: Sequence[HostSpec]) -> tuple[HostSpec, ...]:
 
 
 async def _session(
-    reach: Direct, selector: str, specs: Sequence[HostSpec], listed: Sequence[Listed], config: Path | None
+    reach: Kept, selector: str, specs: Sequence[HostSpec], listed: Sequence[Listed], config: Path | None
 ) -> Candidate:
     """The one that is meant. Hosts are read only if it is none of the runs, which are named in full."""
     answers = await verbs.runs(reach, specs, verbs.asker())
@@ -153,8 +154,10 @@ async def _session(
     reached = [spec for spec in specs if spec.name not in {trouble.host for trouble in unasked}]
     if not reached:
         raise NotReached("; ".join(f"{t.host}: {t.kind}: {t.message}; {t.hint}" for t in unasked))
-    query = asked.Query([spec.name for spec in reached], [], config, None, fresh=True)
-    seen = await asyncio.to_thread(asked.document, query)
+    seen = None
+    if reach.asks_daemon:
+        query = status_by_daemon.Query([spec.name for spec in reached], [], config, None, fresh=True)
+        seen = await asyncio.to_thread(status_by_daemon.document, query)
     if seen is None:
         seen = document(await collector.read_fleet(reached), time.time(), time.monotonic())
     try:

@@ -1,11 +1,12 @@
 """What `fleet run` does."""
 
+import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from fleet.cli.sessions.session import end, on_hosts, troubles
+from fleet.cli.sessions.way import Way
 from fleet.cli.terminal import write
 from fleet.control import verbs
 from fleet.control.verbs import Answered
@@ -13,17 +14,16 @@ from fleet.views.controlled import run_entry
 from fleet_agent.control.wire import Start
 
 
-def started(
-    hosts: Sequence[str], excludes: Sequence[str], config: Path | None, request: Start, *, json: bool
-) -> None:
+def started(hosts: Sequence[str], excludes: Sequence[str], way: Way, request: Start, *, json: bool) -> None:
     """Start it on each host; print the keys, one a line. Exits."""
-    answers = on_hosts(hosts, excludes, config, lambda reach, specs: verbs.start(reach, specs, request))
+    answers = on_hosts(hosts, excludes, way, lambda reach, specs: verbs.start(reach, specs, request))
     entries = [run_entry(a.host, run, a.clock_at) for a in answers for run in a.runs]
     if json:
         said = {"started": entries, "errors": troubles(answers)}
         write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
     else:
         write("".join(f"{entry.key}\n" for entry in entries))
+        sys.stderr.write(finished([answer for answer in answers if answer.runs]))  # how long it will stay, say
     end(answers, say=not json)
 
 

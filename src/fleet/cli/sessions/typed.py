@@ -5,15 +5,8 @@ from typing import TypeAlias
 
 from fleet.control import requests
 from fleet.errors import UsageError
-from fleet_agent.control.wire import (
-    Answer,
-    ApprovalRequested,
-    Asked,
-    Decide,
-    Interrupt,
-    Send,
-    Target,
-)
+from fleet_agent.control.events import ApprovalRequested, Asked
+from fleet_agent.control.wire import Answer, Decide, Interrupt, Send, Target
 
 HELP = (
     "text: say it   /approve [REQUEST] [session]   /deny [REQUEST] [cancel]   /answer [ID=]TEXT   /interrupt"

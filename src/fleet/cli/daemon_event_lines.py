@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from fleet.cli.events import Event
+from fleet.cli.daemon_events import Event
 
 
 def as_ndjson(event: Event) -> bytes:

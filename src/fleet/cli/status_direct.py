@@ -29,7 +29,7 @@ def show(
     specs = loaded.select(hosts, excludes)
     view = View(chosen, why, configured=loaded.path is not None)
     if every_s:
-        from fleet.cli.watch import watch
+        from fleet.cli.status_watch import watch
 
         collector.run(watch(specs, every_s, lambda fleet: write(again(_document(fleet), view, terminal()))))
         return 0, len(specs)

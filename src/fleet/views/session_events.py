@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from fleet.views import cells, units
 from fleet.views.lines import Line, Style
-from fleet_agent.control.wire import (
+from fleet_agent.control.events import (
     ApprovalRequested,
     Asked,
     Ended,
@@ -21,7 +21,6 @@ from fleet_agent.control.wire import (
     Prompted,
     Reasoning,
     Resolved,
-    Said,
     SessionStarted,
     ToolEnded,
     ToolStarted,
@@ -30,6 +29,7 @@ from fleet_agent.control.wire import (
     Unknown,
     Used,
 )
+from fleet_agent.control.wire import Said
 
 _MARKS = {"completed": "x", "in_progress": ">", "pending": " "}
 _INDENT = " " * 10  # below the time
@@ -38,7 +38,7 @@ _MOST_OUTPUT_LINES = 3
 Told = tuple[str, Style | None]
 
 
-def told_lines(said: Said, width: int | None) -> list[Line]:
+def event_lines(said: Said, width: int | None) -> list[Line]:
     """The lines, the first with the time of day here. None of a piece, or of what says nothing to a person."""
     lead = time.strftime("%H:%M:%S", time.localtime(said.at)) + "  "
     lines: list[Line] = []

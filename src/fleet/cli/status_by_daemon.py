@@ -86,7 +86,7 @@ def _ask(query: Query, *, pretty: bool, verbose: bool) -> client.Answer | None:
         _say(verbose, "the daemon runs with another configuration; connecting to every host")
         return None
     if answer.status != 200:
-        from fleet.cli.asking import check
+        from fleet.cli.daemon_client import check
 
         check(answer)
     _say(verbose, f"answered by the daemon at {paths.socket_path(os.environ)}")
