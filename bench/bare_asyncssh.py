@@ -2,8 +2,8 @@
 
 Usage: bare_asyncssh.py ADDRESSES PORT USER KEY KNOWN_HOSTS COMMAND
 
-The tuning is the one of fleet.transport.ssh (keys and known_hosts parsed once, AES-GCM first, no thread hop,
-TCP_QUICKACK); there is no configuration, no deadline, no framing, no decoding and no state.
+The tuning is the one of fleet.transport.connection (keys and known_hosts parsed once, AES-GCM first, no thread
+hop, TCP_QUICKACK); there is no configuration, no deadline, no framing, no decoding and no state.
 """
 
 import asyncio

@@ -37,7 +37,7 @@ import measure
 from fanout import CLIENT_CPU, SERVER_CPU, hosts
 from fleet import client, model
 from fleet.changes import changes
-from fleet.cli.events import parsed
+from fleet.cli.daemon_events import parsed
 from fleet.model import HostRead, Reading
 from fleet.views.document import document, encode
 from fleet.views.notices import notices

@@ -9,9 +9,12 @@ import pytest
 
 from lab.claude import ClaudeHome
 from lab.codex import CodexHome
+from lab.control import Control
 from lab.mock_anthropic import MockAnthropic
 from lab.mock_responses import MockResponses
+from lab.opencode import OpencodeHome
 from lab.sshfleet import SshFleet
+from stand_in import stand_in_control
 
 pytest_plugins = ("lab.plugin", "lab.truth_report")
 
@@ -42,6 +45,20 @@ def claude_home(mock_anthropic: MockAnthropic) -> Iterator[ClaudeHome]:
     """A home of its own for the real Claude Code, with everything that runs in it ended afterwards."""
     with ClaudeHome(mock_anthropic.url) as home:
         yield home
+
+
+@pytest.fixture
+def opencode_home(mock_anthropic: MockAnthropic) -> Iterator[OpencodeHome]:
+    """A home of its own for the real OpenCode, with everything that runs in it ended afterwards."""
+    with OpencodeHome(mock_anthropic.url) as home:
+        yield home
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Control]:
+    """`fleet-agent control` with a stand-in for Codex; its runs are ended afterwards."""
+    with stand_in_control(tmp_path) as control:
+        yield control
 
 
 @pytest.fixture

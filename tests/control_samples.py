@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from fleet_agent.control.wire import Event
+from fleet_agent.control.events import Event
 
 DATA = Path(__file__).parent / "data" / "control"
 

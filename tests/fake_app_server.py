@@ -74,6 +74,13 @@ def well(connection: FakeConnection, message: Json) -> None:
             connection.tell("turn/started", turn={"id": "t1"})
 
 
+def resolves(connection: FakeConnection, message: Json) -> None:
+    """As `well`; and what it asked is resolved by the first answer."""
+    well(connection, message)
+    if "method" not in message:
+        connection.tell("serverRequest/resolved", requestId=message["id"])
+
+
 def approval(request_id: int | str, item: str = "call_1", thread_id: str = THREAD, **params: Any) -> Json:
     """The request for an approval of a command."""
     about = {"threadId": thread_id, "turnId": "t1", "itemId": item, "command": "/bin/bash -lc 'git status'"}

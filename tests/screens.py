@@ -35,10 +35,11 @@ class Recorded(NamedTuple):
 
 
 def recorded(name: str) -> Recorded:
-    """The screen of this name."""
+    """The screen of this name; `NAME@COLUMN`: with its cursor in that column."""
+    name, _, at = name.partition("@")
     first, _, captured = (SCREENS / f"{name}.ansi").read_text().partition("\n")
     column, row, shows = first.split()
-    return Recorded(captured, int(column), int(row), shows == "1")
+    return Recorded(captured, int(at or column), int(row), shows == "1")
 
 
 def painter(directory: Path, *frames: tuple[str, str]) -> tuple[tuple[str, ...], Path]:

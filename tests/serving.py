@@ -9,7 +9,8 @@ import msgspec
 
 from fleet.model import Link
 from fleet.service import Service
-from fleet_agent.control.wire import ApprovalRequested, Message, Pending, Refused, Run, Said
+from fleet_agent.control.events import ApprovalRequested, Message
+from fleet_agent.control.wire import Pending, Refused, Run, Said
 from fleet_agent.wire import SCHEMA, Hello, RateLimit, Session, Snapshot, Tokens
 
 WAITING = Session(
@@ -79,10 +80,10 @@ def write_config(path: Path, *sessions: Session) -> Path:
 
 
 @asynccontextmanager
-async def served(config: Path) -> AsyncIterator[Service]:
-    """The service, once every host has answered or failed."""
+async def served(config: Path, limit_s: float | None = 30.0) -> AsyncIterator[Service]:
+    """The service, once every host has answered or failed; for no longer than `limit_s`."""
     service = Service(config)
-    async with asyncio.timeout(30), service.streams:
+    async with asyncio.timeout(limit_s), service.streams:
         service.begin()
         while any(host.link is Link.PENDING for host in service.streams.fleet.hosts.values()):
             await service.streams.changed(service.streams.fleet.version)

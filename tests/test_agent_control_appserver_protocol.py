@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_app_server import approval
-from fleet_agent.control import wire
+from fleet_agent.control import events
 from fleet_agent.control.appserver import protocol, replies
 from fleet_agent.control.appserver.protocol import Asked, Reply, Told, Unreadable
 from fleet_agent.control.appserver.rollouts import last_total, total_of
@@ -85,7 +85,7 @@ DECISIONS = {
 def test_each_request_is_answered_in_its_own_words(method: str) -> None:
     """The older requests have other words; in the wrong ones, an approval would count as a denial."""
     request = asked({"id": 1, "method": method, "params": {}})
-    given = [replies.decision(request, word) for word in wire.DECISIONS]
+    given = [replies.decision(request, word) for word in events.DECISIONS]
     assert given == [{"decision": word} for word in DECISIONS[method]]
 
 
@@ -130,7 +130,7 @@ def test_the_home_is_the_one_that_codex_would_use(tmp_path: Path) -> None:
 
 
 def test_the_newest_total_of_a_rollout(tmp_path: Path) -> None:
-    """Where the server told no tokens, the rollout's last count is what Codex counts."""
+    """Where the server told no tokens, the last count in the rollout is taken, however long other lines are."""
 
     def line(total: int) -> bytes:
         info = {"total_token_usage": {"input_tokens": total, "output_tokens": 1, "total_tokens": total + 1}}
@@ -139,7 +139,8 @@ def test_the_newest_total_of_a_rollout(tmp_path: Path) -> None:
         )
 
     rollout = tmp_path / "rollout.jsonl"
-    rollout.write_bytes(line(5) + line(7) + b'{"type":"event_msg","payload":{"type":"task_complete"}}\n')
+    long = b'{"type":"response_item","payload":{"text":"' + b"a" * (2 << 20) + b'"}}\n'
+    rollout.write_bytes(line(5) + long + line(7) + long + b'{"type":"event_msg","payload":{}}\n')
     total = last_total(str(rollout))
     assert total is not None
     assert (total.input, total.output) == (7, 1)

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 from fake_app_server import THREAD, approval
-from fleet_agent.control import wire
 from fleet_agent.control.appserver import protocol
 from fleet_agent.control.appserver.protocol import Asked, Told
 from fleet_agent.control.appserver.thread import Thread
+from fleet_agent.control.events import ApprovalRequested, Event, Resolved, TurnEnded, TurnStarted
 
 
-def tell(thread: Thread, method: str, thread_id: str = THREAD, **params: Any) -> list[wire.Event]:
+def tell(thread: Thread, method: str, thread_id: str = THREAD, **params: Any) -> list[Event]:
     message = protocol.read(
         json.dumps({"method": method, "params": {"threadId": thread_id, **params}}).encode()
     )
@@ -18,7 +18,7 @@ def tell(thread: Thread, method: str, thread_id: str = THREAD, **params: Any) ->
     return thread.told(message)
 
 
-def ask(thread: Thread, message: object, now_at: float = 1.0) -> list[wire.Event]:
+def ask(thread: Thread, message: object, now_at: float = 1.0) -> list[Event]:
     found = protocol.read(json.dumps(message).encode())
     assert isinstance(found, Asked)
     return thread.asked(found, now_at)
@@ -49,7 +49,7 @@ def test_a_replayed_history_neither_ends_a_turn_nor_is_told() -> None:
     assert tell(thread, "turn/completed", turn={"id": "old", "status": "completed"}) == []
     assert not thread.running
     thread.arm()
-    assert tell(thread, "turn/started", turn={"id": "t1"}) == [wire.TurnStarted("t1")]
+    assert tell(thread, "turn/started", turn={"id": "t1"}) == [TurnStarted("t1")]
 
 
 def test_a_turn_ends_once() -> None:
@@ -57,7 +57,7 @@ def test_a_turn_ends_once() -> None:
     thread = armed()
     tell(thread, "turn/started", turn={"id": "t1"})
     ended = {"id": "t1", "status": "completed"}
-    assert tell(thread, "turn/completed", turn=ended) == [wire.TurnEnded("completed", "t1")]
+    assert tell(thread, "turn/completed", turn=ended) == [TurnEnded("completed", "t1")]
     assert tell(thread, "turn/completed", turn=ended) == []
     assert thread.end_turn("failed") == []
     assert thread.settle() == []
@@ -71,7 +71,7 @@ def test_a_turn_whose_end_is_left_out() -> None:
         thread.interrupted_id = interrupted
         tell(thread, "thread/status/changed", status={"type": "idle"})
         assert thread.idle
-        assert [event.end for event in thread.settle() if isinstance(event, wire.TurnEnded)] == [end]
+        assert [event.end for event in thread.settle() if isinstance(event, TurnEnded)] == [end]
         assert tell(thread, "turn/completed", turn={"id": "t1", "status": "completed"}) == []
 
 
@@ -79,9 +79,9 @@ def test_a_request_waits_until_it_is_resolved() -> None:
     """Elsewhere or here; then it is open no more."""
     thread = armed()
     (asked,) = ask(thread, approval(0, startedAtMs=5000))
-    assert isinstance(asked, wire.ApprovalRequested)
+    assert isinstance(asked, ApprovalRequested)
     assert (asked.request_id, thread.open["0"].since_at) == ("0", 5.0)
-    assert tell(thread, "serverRequest/resolved", requestId=0) == [wire.Resolved("0")]
+    assert tell(thread, "serverRequest/resolved", requestId=0) == [Resolved("0")]
     assert not thread.open
     assert tell(thread, "serverRequest/resolved", requestId=0) == []
 
@@ -90,7 +90,7 @@ def test_what_a_subagent_asks_is_kept_too() -> None:
     """Nobody else may be there to answer it; its resolution is told of the other thread."""
     thread = armed()
     assert ask(thread, approval(3, thread_id="child"))
-    assert tell(thread, "serverRequest/resolved", "child", requestId=3) == [wire.Resolved("3")]
+    assert tell(thread, "serverRequest/resolved", "child", requestId=3) == [Resolved("3")]
 
 
 def test_a_request_that_is_sent_again_is_told_once() -> None:
@@ -101,7 +101,7 @@ def test_a_request_that_is_sent_again_is_told_once() -> None:
     assert thread.lost(dead=False) == []
     assert ask(thread, approval(0), now_at=99.0) == []
     assert thread.open["0"].since_at == 1.0
-    assert thread.keep_open(thread.sent_again) == [wire.Resolved("1")]
+    assert thread.keep_open(thread.sent_again) == [Resolved("1")]
     assert list(thread.open) == ["0"]
 
 
@@ -109,7 +109,7 @@ def test_another_server_s_request_of_the_same_number_is_another() -> None:
     """Each daemon counts from 0: what the one before asked is closed with it."""
     thread = armed()
     ask(thread, approval(0))
-    assert thread.lost(dead=True) == [wire.Resolved("0")]
+    assert thread.lost(dead=True) == [Resolved("0")]
     assert ask(thread, approval(0, item="call_9")) != []
 
 

@@ -28,6 +28,7 @@ def words(command: commands.Command) -> str:
             {"resume": ID, "approval": "never", "sandbox": "read-only", "cwd": "/w", "model": "m"},
             f"/c -a never exec -s read-only -C /w -m m --json resume {ID} -",
         ),
+        ({"fork": ID, "sandbox": "read-only"}, f"/c exec -s read-only --json fork {ID} -"),
         (
             {"arguments": ("--skip-git-repo-check", "-i", "a.png"), "resume": ID},
             f"/c exec --skip-git-repo-check -i a.png --json resume {ID} -",
@@ -45,6 +46,10 @@ def test_codex_exec(asked: dict[str, object], argv: str) -> None:
     ("asked", "argv"),
     [
         ({}, "/c -p --input-format text --output-format stream-json --verbose"),
+        (
+            {"fork": ID},
+            f"/c -p --resume {ID} --fork-session --input-format text --output-format stream-json --verbose",
+        ),
         (
             {
                 "resume": ID,
@@ -73,9 +78,11 @@ def test_claude_exec(asked: dict[str, object], argv: str) -> None:
             {"resume": ID, "model": "m", "sandbox": "read-only", "approval": "on-request", "cwd": "/w"},
             f"/t resume {ID} -m m -s read-only -a on-request -C /w",
         ),
-        ("codex", {"arguments": ("--no-daemon",)}, "/t --no-daemon"),
+        ("codex", {"arguments": ("--no-daemon",), "fork": ID}, f"/t fork {ID} --no-daemon"),
         ("claude", {"resume": ID, "approval": "default"}, f"/t --permission-mode default --resume {ID}"),
         ("opencode", {"resume": "ses_a1", "model": "p/m"}, "/t --model p/m --session ses_a1"),
+        ("claude", {"fork": ID}, f"/t --resume {ID} --fork-session"),
+        ("opencode", {"fork": "ses_a1"}, "/t --session ses_a1 --fork"),
         ("htop", {"arguments": ("-d", "5")}, "/t -d 5"),
     ],
 )
@@ -96,6 +103,8 @@ def test_terminal_uis(tool: str, asked: dict[str, object], argv: str) -> None:
         ("codex", None, {"cwd": "/a\0b"}, "bad_request", "NUL"),
         ("codex", None, {"resume": "my session"}, "bad_request", "not the id of a codex session: my session"),
         ("codex", None, {"resume": "--last"}, "bad_request", "not the id"),
+        ("codex", None, {"fork": "my session"}, "bad_request", "not the id of a codex session: my session"),
+        ("codex", "0.145.0", {"fork": ID}, "not_possible", "codex 0.145.0 has no `codex exec fork`"),
         ("codex", "0.150.0", {"approval": "untrusted"}, "bad_request", "codex 0.150.0 has no approval policy"),
         ("codex", None, {"approval": "on-failure"}, "bad_request", "on-failure"),
         ("codex", None, {"sandbox": "none"}, "bad_request", "no sandbox none"),
@@ -131,6 +140,8 @@ def test_any_command_has_only_its_own_options() -> None:
     """What fleet has no word for in a tool is to be given as that tool's own option."""
     with pytest.raises(NotPossible, match="knows no option of htop for --model"):
         commands.terminal_command("htop", None, start(tool="htop", model="m"), "/t")
+    with pytest.raises(NotPossible, match="knows no option of htop for --fork"):
+        commands.terminal_command("htop", None, start(tool="htop", fork=ID), "/t")
 
 
 def test_environment() -> None:

@@ -13,21 +13,10 @@ import pytest
 
 from fleet_agent.control import exec as exec_mode
 from fleet_agent.control.driver import Outcome, SpawnFailed
+from fleet_agent.control.events import Event, Failure, Message, Prompted, SessionStarted
 from fleet_agent.control.exec import ExecDriver, parser
 from fleet_agent.control.groups import Started
-from fleet_agent.control.wire import (
-    Decide,
-    Done,
-    Event,
-    Failure,
-    Interrupt,
-    Message,
-    Prompted,
-    Refused,
-    Send,
-    SessionStarted,
-    Target,
-)
+from fleet_agent.control.wire import Decide, Done, Interrupt, Refused, Send, Target
 from lab import procs
 from lab.waiting import wait_until
 

@@ -37,9 +37,9 @@ def sleeper() -> Iterator[Started]:
             "0001",
         ),
         (Foreign(session()), "not_possible", "has ended", "--resume 0199"),
-        (Foreign(session(), (HOLDER,), "exec"), "not_possible", "one prompt", "codex exec fork 0199"),
-        (Foreign(session(), (HOLDER,), "app-server"), "not_possible", "belongs to", "codex exec fork 0199"),
-        (Foreign(session(), (HOLDER,), "tui"), "not_possible", "outside of tmux", "codex exec fork 0199"),
+        (Foreign(session(), (HOLDER,), "exec"), "not_possible", "one prompt", "fleet run --fork 0199"),
+        (Foreign(session(), (HOLDER,), "app-server"), "not_possible", "belongs to", "fleet run --fork 0199"),
+        (Foreign(session(), (HOLDER,), "tui"), "not_possible", "outside of tmux", "fleet run --fork 0199"),
     ],
 )
 def test_what_cannot_be_driven_and_what_would_work(found: Foreign, kind: str, said: str, hint: str) -> None:

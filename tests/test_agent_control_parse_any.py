@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_samples import DATA, Feed
+from fleet_agent.control.events import Event
 from fleet_agent.control.parse.app_server import Notifications, request
 from fleet_agent.control.parse.claude import ClaudeStream
 from fleet_agent.control.parse.exec_json import ExecJson
-from fleet_agent.control.wire import Event, Said
+from fleet_agent.control.parse.rollout import RolloutLines
+from fleet_agent.control.parse.transcript import Transcript
+from fleet_agent.control.wire import Said
 
-SAMPLES = sorted(DATA.glob("*.jsonl"))
+SAMPLES = sorted([*DATA.glob("*.jsonl"), *(DATA.parent / "codex").glob("old_*_tools.jsonl")])
 LINES = list(
     {tuple(line.split(b'"')[1:8]): line for f in SAMPLES for line in f.read_bytes().splitlines()}.values()
 )
@@ -28,7 +31,15 @@ anything = st.recursive(
 
 
 def feeds() -> list[Feed]:
-    return [ExecJson().feed, Notifications().feed, ClaudeStream().feed]
+    return [
+        ExecJson().feed,
+        Notifications().feed,
+        ClaudeStream().feed,
+        RolloutLines().feed,
+        Transcript().feed,
+        RolloutLines().begin,
+        Transcript().begin,
+    ]
 
 
 def read(*lines: bytes) -> None:

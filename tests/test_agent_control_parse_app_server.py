@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from control_samples import events, lines, only, said
-from fleet_agent.control.parse.app_server import Notifications, request
-from fleet_agent.control.wire import (
+from fleet_agent.control.events import (
     DECISIONS,
     ApprovalRequested,
     Asked,
@@ -28,6 +27,7 @@ from fleet_agent.control.wire import (
     Unknown,
     Used,
 )
+from fleet_agent.control.parse.app_server import Notifications, request
 from fleet_agent.wire import Tokens
 
 BOTH = ("app_server_legacy_0.90.0", "app_server_v2_0.90.0")

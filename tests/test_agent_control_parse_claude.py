@@ -3,8 +3,7 @@
 import pytest
 
 from control_samples import events, only, said
-from fleet_agent.control.parse.claude import ClaudeStream
-from fleet_agent.control.wire import (
+from fleet_agent.control.events import (
     Failure,
     FileChange,
     FilesChanged,
@@ -21,6 +20,7 @@ from fleet_agent.control.wire import (
     Unknown,
     Used,
 )
+from fleet_agent.control.parse.claude import ClaudeStream
 from fleet_agent.wire import Tokens
 
 

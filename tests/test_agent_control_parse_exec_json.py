@@ -3,8 +3,7 @@
 import pytest
 
 from control_samples import events, only, said
-from fleet_agent.control.parse.exec_json import ExecJson
-from fleet_agent.control.wire import (
+from fleet_agent.control.events import (
     Failure,
     FileChange,
     FilesChanged,
@@ -21,6 +20,7 @@ from fleet_agent.control.wire import (
     Unknown,
     Used,
 )
+from fleet_agent.control.parse.exec_json import ExecJson
 from fleet_agent.wire import Tokens
 
 EVERY = ("exec_0.58.0", "exec_0.169.0", "exec_0.36.0", "exec_0.21.0")

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_samples import DATA, only
+from fleet_agent.control.events import MAX_OUTPUT_CHARS, Event, Failure, ToolEnded, Unknown
 from fleet_agent.control.parse.exec_json import ExecJson
 from fleet_agent.control.parse.lines import MAX_LINE_BYTES, LineReader
-from fleet_agent.control.wire import MAX_OUTPUT_CHARS, Event, Failure, ToolEnded, Unknown
 
 SAMPLE = (DATA / "exec_reason_note_tool_0.169.0.jsonl").read_bytes()
 

@@ -9,6 +9,7 @@ from screens import SCREENS, recorded
 
 CODEX = ("codex-0.145.0", "codex-0.169.0")
 CLAUDE = "claude-2.1.329"
+OPENCODE = "opencode-1.18.33"
 
 
 def seen(name: str, change: tuple[str, str] = ("", "")) -> screens.Screen:
@@ -24,7 +25,7 @@ def approval(name: str, change: tuple[str, str] = ("", "")) -> screens.Approval:
     return found
 
 
-@pytest.mark.parametrize("release", [*CODEX, CLAUDE])
+@pytest.mark.parametrize("release", [*CODEX, CLAUDE, OPENCODE])
 def test_the_input_box(release: str) -> None:
     """What stands in the box is told from what the tool shows in an empty one; a running turn is seen."""
     assert seen(f"{release}-idle") == screens.Screen(draft="")
@@ -32,6 +33,53 @@ def test_the_input_box(release: str) -> None:
     assert seen(f"{release}-working") == screens.Screen(draft="", working=True)
     assert seen(f"{release}-working-draft") == screens.Screen(draft="typed while working", working=True)
     assert seen(f"{release}-interrupted") == screens.Screen(draft="")
+
+
+def test_the_box_of_opencode() -> None:
+    """Its start has another box than a session; a sidebar is no draft; where a shell command would be typed it
+    takes no text of ours; an Escape that wants another one is seen."""
+    assert seen(f"{OPENCODE}-home") == screens.Screen(draft="")
+    assert seen(f"{OPENCODE}-home", ("Ask anything\u2026", "Do anything")).draft not in ("", None)
+    assert seen(f"{OPENCODE}-draft-wide").draft == "half a draft"
+    assert (
+        seen(f"{OPENCODE}-draft-wide", ("half a draft", "\u6f22\u5b57 draft  ")).draft == "\u6f22\u5b57 draft"
+    )
+    assert "Shell" in recorded(f"{OPENCODE}-shell").captured
+    assert seen(f"{OPENCODE}-shell") == screens.Screen()
+    assert seen(f"{OPENCODE}-working-again").half_interrupted
+
+
+def test_one_character_below_the_cursor_of_claude() -> None:
+    """The cursor is drawn over a character, and a text of one is a text all the same."""
+    assert seen(f"{CLAUDE}-draft", ("half a draft\x1b[7m", "\x1b[7my")).draft == "y"
+
+
+def test_opencode_approvals() -> None:
+    """A command and a patch, whatever the width: Enter, if its first answer is the one that is marked."""
+    for name in ("cmd", "wide"):
+        command = approval(f"{OPENCODE}-approval-{name}")
+        assert (command.kind, command.command) == ("command", "touch /tmp/fleet-recon-o")
+        assert dict(command.keys) == {"accept": "Enter", "cancel": "Escape"}
+    assert approval(f"{OPENCODE}-approval-cmd").id == approval(f"{OPENCODE}-approval-wide").id
+    patch = approval(f"{OPENCODE}-approval-edit")
+    assert (patch.kind, patch.question, patch.key("accept")) == ("patch", "\u2192 Edit x.txt", "Enter")
+    assert "+ hello" in patch.body
+    assert (
+        "\u2580" not in approval(f"{OPENCODE}-approval-edit-long").body
+    )  # its scroll bar, which comes and goes
+    assert dict(approval(f"{OPENCODE}-approval-always").keys) == {"cancel": "Escape"}
+
+
+@pytest.mark.parametrize("name", ["approval-long", "approval-edit-long"])
+def test_what_opencode_does_not_show_whole_is_not_accepted(name: str) -> None:
+    """A prompt that may have more below can be denied, and no more."""
+    asked = approval(f"{OPENCODE}-{name}")
+    assert (asked.is_cut, dict(asked.keys)) == (True, {"cancel": "Escape"})
+
+
+def test_why_opencode_is_refused() -> None:
+    """A person's to answer: what a subagent is to do instead."""
+    assert seen(f"{OPENCODE}-reject-why").blocked == "OpenCode asks what is to be done instead"
 
 
 @pytest.mark.parametrize("release", CODEX)
@@ -78,7 +126,16 @@ def test_a_box_before_its_time() -> None:
     assert seen("codex-0.169.0-loading") == screens.Screen()
 
 
-@pytest.mark.parametrize("name", [f"{CLAUDE}-question", f"{CLAUDE}-dialog-model", "codex-0.145.0-dialog-model"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{CLAUDE}-question",
+        f"{CLAUDE}-dialog-model",
+        "codex-0.145.0-dialog-model",
+        f"{OPENCODE}-question",
+        f"{OPENCODE}-dialog-commands",
+    ],
+)
 def test_other_dialogs_are_not_known(name: str) -> None:
     """A question, a list of models: no box, no approval."""
     assert seen(name) == screens.Screen()
@@ -87,7 +144,7 @@ def test_other_dialogs_are_not_known(name: str) -> None:
 def test_another_tool_is_not_known() -> None:
     """Nothing is read into the screens of a tool that nobody has looked at."""
     screen = recorded("codex-0.169.0-idle")
-    assert screens.look("opencode", screen.captured, (screen.row, screen.shows)) == screens.Screen()
+    assert screens.look("gemini", screen.captured, (screen.row, screen.shows)) == screens.Screen()
 
 
 def test_a_prompt_is_known_again_however_wide_its_terminal() -> None:
@@ -111,6 +168,8 @@ def test_a_prompt_is_known_again_however_wide_its_terminal() -> None:
         ("codex-0.169.0-approval-cmd", ("to cancel", "to cancel\nand more below")),
         (f"{CLAUDE}-approval-cmd", ("Do you want to proceed?", "Shall we?")),
         (f"{CLAUDE}-approval-cmd", ("Tab to amend", "Tab to approve")),
+        (f"{OPENCODE}-approval-cmd", ("Allow always", "Allow all   ")),
+        (f"{OPENCODE}-approval-cmd", ("\u25b3", "\u25b2")),
     ],
 )
 def test_a_prompt_that_is_not_just_so_is_not_known(name: str, change: tuple[str, str]) -> None:

@@ -14,27 +14,22 @@ import pytest
 
 from fleet_agent.control import relay, supervisor
 from fleet_agent.control.driver import Action, Outcome, SpawnFailed
+from fleet_agent.control.events import ApprovalRequested, Ended, Event, Failure, Message, SessionStarted
 from fleet_agent.control.groups import Started, started
 from fleet_agent.control.rotation import Lines, Reader
 from fleet_agent.control.store import Entry, Facts, Store, socket_path
 from fleet_agent.control.supervisor import Supervisor
 from fleet_agent.control.wire import (
-    ApprovalRequested,
     Approvals,
     Decide,
     Done,
-    Ended,
-    Event,
-    Failure,
     Interrupt,
     List,
-    Message,
     Pending,
     Refused,
     Run,
     Said,
     Send,
-    SessionStarted,
     Stop,
     Target,
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_agent.control import groups, terminal, tmux
+from fleet_agent.control import groups, keys, terminal, tmux
 from fleet_agent.control.commands import Command, NotPossible
 from fleet_agent.control.groups import Started
 from fleet_agent.control.tmux import Begun, Terminal
@@ -30,8 +30,10 @@ from screens import painter
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 
 IDLE, DRAFT, WORKING = (f"codex-0.169.0-{name}" for name in ("idle", "draft", "working"))
+OPENCODE = "opencode-1.18.33"
 APPROVAL, TRUST = "codex-0.169.0-approval-cmd", "codex-0.169.0-trust"
 PASTED = "\x1b[201~"  # the end of a bracketed paste
+HOME, END = b"\x1b[1~", b"\x1b[4~"  # as tmux sends them
 
 
 @pytest.fixture
@@ -168,11 +170,35 @@ def test_send(server: Path) -> None:
 
 
 def test_a_text_that_is_not_taken(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text that still stands in the box was not sent, and that is said; Enter is not pressed again."""
-    monkeypatch.setattr(tmux, "SHOWN_S", 1.0)
+    """A text that still stands in the box was not sent, and that is said. Enter is not pressed again: nothing
+    shows that the first one was read."""
+    monkeypatch.setattr(keys, "SHOWN_S", 1.0)
+    monkeypatch.setattr(keys, "TAKEN_S", 0.5)
     started, log = painted(server, (IDLE, PASTED), (DRAFT, ""))
     assert "was not taken" in refused(lambda: tmux.send(started, "hello")).message
-    assert log.read_bytes().endswith(b"\x1b[201~\r")
+    assert log.read_bytes().endswith(b"\x1b[201~\r" + HOME)
+
+
+def test_an_enter_that_is_lost(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter is pressed again when later keys had their effect, and it had none; three times at most."""
+    monkeypatch.setattr(keys, "SHOWN_S", 3.0)
+    monkeypatch.setattr(keys, "TAKEN_S", 0.5)
+    home, end = HOME.decode(), END.decode()
+    lost = ((DRAFT, home), (f"{DRAFT}@2", end), (DRAFT, "\r"))
+    started, log = painted(server, (IDLE, PASTED), *lost, (WORKING, PASTED), *lost[:2] * 3, (DRAFT, ""))
+    assert tmux.send(started, "hello").message == "sent"
+    assert log.read_bytes() == b"\x1b[200~hello\x1b[201~" + b"\r" + HOME + END + b"\r"
+    assert "was not taken" in refused(lambda: tmux.send(started, "more")).message
+    assert log.read_bytes().endswith((b"\r" + HOME + END) * 3)
+
+
+def test_an_enter_that_comes_late(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An approval prompt that comes for it meanwhile gets no Enter."""
+    monkeypatch.setattr(keys, "SHOWN_S", 1.0)
+    monkeypatch.setattr(keys, "TAKEN_S", 0.5)
+    started, log = painted(server, (IDLE, PASTED), (DRAFT, HOME.decode()), (APPROVAL, ""))
+    assert tmux.send(started, "hello").message == "sent"
+    assert log.read_bytes() == b"\x1b[200~hello\x1b[201~" + b"\r" + HOME
 
 
 @pytest.mark.parametrize(
@@ -199,6 +225,18 @@ def test_interrupt(server: Path) -> None:
     assert log.read_bytes() == b"\x1b"
 
 
+def test_interrupt_opencode(server: Path) -> None:
+    """It wants a second Escape, and says so."""
+    frames = (
+        (f"{OPENCODE}-working", "\x1b"),
+        (f"{OPENCODE}-working-again", "\x1b"),
+        (f"{OPENCODE}-interrupted", ""),
+    )
+    started, log = painted(server, *frames, tool="opencode")
+    assert tmux.interrupt(started).message == "interrupted"
+    assert log.read_bytes() == b"\x1b\x1b"
+
+
 @pytest.mark.parametrize(
     ("tool", "screen", "decision", "key"),
     [
@@ -207,11 +245,13 @@ def test_interrupt(server: Path) -> None:
         ("codex", "codex-0.145.0-approval-patch", "accept_for_session", b"a"),
         ("claude", "claude-2.1.329-approval-cmd", "accept", b"1"),
         ("claude", "claude-2.1.329-approval-write", "cancel", b"3"),
+        ("opencode", "opencode-1.18.33-approval-cmd", "accept", b"\r"),
+        ("opencode", "opencode-1.18.33-approval-long", "decline", b"\x1b"),
     ],
 )
 def test_decide(server: Path, tool: str, screen: str, decision: str, key: bytes) -> None:
     """The one key that the prompt itself names; it is seen to go; a second answer finds it resolved."""
-    after = IDLE if tool == "codex" else "claude-2.1.329-idle"
+    after = {"codex": IDLE, "claude": "claude-2.1.329-idle", "opencode": f"{OPENCODE}-idle"}[tool]
     started, log = painted(server, (screen, key.decode()), (after, ""), tool=tool)
     asked = tmux.pending(started)
     assert asked is not None
@@ -233,9 +273,35 @@ def test_what_is_not_decided(server: Path) -> None:
     assert log.read_bytes() == b""
 
 
+def test_what_opencode_does_not_show(server: Path) -> None:
+    """What may ask for more than it shows is not approved; and a refusal that is not one yet is told."""
+    frames = ((f"{OPENCODE}-approval-long", "\x1b"), (f"{OPENCODE}-reject-why", ""))
+    started, log = painted(server, *frames, tool="opencode")
+    assert "does not show all" in refused(lambda: tmux.decide(started, "accept")).message
+    assert log.read_bytes() == b""
+    assert "what is to be done instead" in refused(lambda: tmux.decide(started, "decline")).message
+
+
+def test_an_answer_that_somebody_marked(server: Path) -> None:
+    """Enter would give the answer that is marked: it is not pressed for another one than was seen."""
+    frames = ((f"{OPENCODE}-approval-always", "\x1b[C"), (f"{OPENCODE}-approval-cmd", "\x1b[C"))
+    started, log = painted(server, *frames, (f"{OPENCODE}-approval-always", ""), tool="opencode")
+    assert "no answer for accept" in refused(lambda: tmux.decide(started, "accept")).message
+    tmux_says(server, "send-keys", "-t", started.pane.id, "Right")
+    seen = wait_until(lambda: tmux.pending(started), "it can be accepted", timeout_s=10)
+    wait_until(lambda: "accept" in (tmux.pending(started) or seen).decisions or None, "it is", timeout_s=10)
+    marked = terminal.look(started).screen.approval
+    tmux_says(server, "send-keys", "-t", started.pane.id, "Right")
+    gone = lambda: "accept" not in (tmux.pending(started) or seen).decisions or None  # noqa: E731
+    wait_until(gone, "another answer is marked", timeout_s=10)
+    assert marked is not None
+    assert not tmux._offers(terminal.look(started).screen, marked)
+    assert b"\r" not in log.read_bytes()
+
+
 def test_a_prompt_that_stays(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key without effect is no success, and is not pressed again."""
-    monkeypatch.setattr(tmux, "SHOWN_S", 1.0)
+    monkeypatch.setattr(keys, "SHOWN_S", 1.0)
     started, log = painted(server, (APPROVAL, ""))
     assert refused(lambda: tmux.decide(started, "accept")).kind == "timeout"
     assert log.read_bytes() == b"y"
@@ -312,8 +378,8 @@ def test_a_pane_that_takes_keys_for_itself(server: Path) -> None:
 
 def test_tools_that_are_not_known(server: Path) -> None:
     """No key for a tool whose dialogs nobody knows, none in a terminal that is not tmux's."""
-    started = run(server, "sleep", "600", tool="opencode").terminal
-    assert "does not know the screens of opencode" in refused(lambda: tmux.send(started, "x")).message
+    started = run(server, "sleep", "600", tool="gemini").terminal
+    assert "does not know the screens of gemini" in refused(lambda: tmux.send(started, "x")).message
     kitty = Terminal(Pane("kitty", "3"), started.process, "codex")
     assert "runs in kitty" in refused(lambda: tmux.send(kitty, "x")).message
 

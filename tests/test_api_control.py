@@ -153,11 +153,51 @@ def test_a_token_that_reads_may_not_control(tmp_path: Path) -> None:
             await client.get("/v1/approvals"),
             await client.get(f"{key}/logs"),
             await client.delete("/v1/runs/local:calm-otter"),
+            await client.post("/v1/hosts/local/control", content=b'{"verb":"list"}\n', headers=LINES),
         ]
-        assert [answer.status_code for answer in answers] == [403] * 6
+        assert [answer.status_code for answer in answers] == [403] * 7
         assert "control-token" in answers[0].json()["error"]["hint"]
 
     assert run(tmp_path, scene, **{SCOPE: False}) == []
+
+
+LINES = {"content-type": "application/x-ndjson"}
+
+
+def test_the_control_wire_is_relayed(tmp_path: Path) -> None:
+    """Lines of requests in, the host's hello and its replies out; what is no request ends it, and says so."""
+
+    async def scene(client: httpx2.AsyncClient) -> None:
+        path = "/v1/hosts/local/control"
+        told = await client.post(
+            path, content=b'{"verb":"list","by":"x"}\n{"verb":"approvals"}\n', headers=LINES
+        )
+        types = [json.loads(line)["type"] for line in told.text.splitlines()]
+        assert types == ["hello", "run", "done", "pending", "done"]
+        for wrong in (b"{}\n", b"\xff\n", b'{"verb":"sudo"}\n', b"[" * (2 << 20)):
+            told = await client.post(path, content=wrong, headers=LINES)
+            *_, last = map(json.loads, told.text.splitlines())
+            assert (last["type"], last["kind"]) == ("refused", "bad_request")
+        assert (await client.post(path, content=b"", headers=PLAIN)).status_code == 415
+        assert (await client.post("/v1/hosts/dead/control", headers=LINES)).status_code == 403
+        assert (await client.post("/v1/hosts/none/control", headers=LINES)).status_code == 404
+
+    asked = run(tmp_path, scene)
+    assert [request["verb"] for request in asked] == ["list", "approvals"]
+    assert all("@" in request["by"] for request in asked)
+
+
+def test_logs_from_where_they_were_read_to(tmp_path: Path) -> None:
+    """A span is counted by the host's clock, numbers and bytes are handed on; what is no number is refused."""
+
+    async def scene(client: httpx2.AsyncClient) -> None:
+        path = "/v1/sessions/local:calm-otter/logs"
+        assert (await client.get(f"{path}?since_s=30&after_seq=7&from_bytes=9")).status_code == 200
+        for wrong in ("since_s=-1", "since_s=nan", "after_seq=1.5", "after_seq=x", "from_bytes=-3"):
+            assert (await client.get(f"{path}?{wrong}")).status_code == 422, wrong
+
+    (asked,) = (request for request in run(tmp_path, scene) if request["verb"] == "logs")
+    assert (asked["since_at"], asked["after_seq"], asked["from_bytes"]) == (70.0, 7, 9)
 
 
 def test_a_body_has_a_bound(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     started, urls, servers = threading.Event(), [], []
 
     async def serve() -> None:
-        async with served(config) as service:
+        async with served(config, limit_s=None) as service:  # a fixture of many tests
             server = uvicorn.Server(
                 uvicorn.Config(app(service), port=0, log_config=None, lifespan="off", loop="none")
             )
@@ -60,6 +60,12 @@ def test_every_route_is_described(tmp_path: Path) -> None:
     }
     described = {(path, method) for path, item in openapi.description()["paths"].items() for method in item}
     assert served_here == described
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_context: Any, value: Any) -> bytes:
+    """A body of lines is whatever text it is."""
+    return str(value).encode("utf-8", "replace")
 
 
 schema = schemathesis.openapi.from_dict(openapi.description()).exclude(path=ENDLESS)

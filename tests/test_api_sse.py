@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fleet.api import sse
-from fleet.cli.events import Event, parsed
+from fleet.cli.daemon_events import Event, parsed
 from fleet.journal import Journal
 
 

@@ -39,10 +39,12 @@ def test_run_hands_on_all_that_was_said(tmp_path: Path, environ: dict[str, str])
     """Its words behind --, or standard input; the key alone is printed."""
     ran = fleet(environ, "run", "local", "--mode", "tmux", "--cwd", "/w", "--", "fix", "it")
     assert (ran.returncode, ran.stdout) == (0, f"local:{IDLE.id}\n")
-    fleet(environ, "run", "--host", "local", "--argument", "-x", "--", "-", given="two\nlines\n")
+    fleet(
+        environ, "run", "--host", "local", "--argument", "-x", "--fork", "id", "--", "-", given="two\nlines\n"
+    )
     first, second = asked(tmp_path)
     assert (first["prompt"], first["mode"], first["cwd"]) == ("fix it", "tmux", "/w")
-    assert (second["prompt"], second["arguments"]) == ("two\nlines\n", ["-x"])
+    assert (second["prompt"], second["arguments"], second["fork"]) == ("two\nlines\n", ["-x"], "id")
     assert "@" in first["by"]
 
 
@@ -110,3 +112,20 @@ def test_lists_as_json(environ: dict[str, str]) -> None:
     assert [(e["host"], e["kind"]) for e in runs["errors"]] == [("dead", "not_permitted")]
     pending = json.loads(fleet(environ, "approvals", "--json").stdout)
     assert [entry["request_id"] for entry in pending["approvals"]] == ["r1"]
+
+
+def test_where_there_is_nothing_it_is_said(tmp_path: Path, environ: dict[str, str]) -> None:
+    """For people, on standard error, with what to do; what programs read is empty, or the same JSON."""
+    agent = tmp_path / "agent"
+    text = agent.read_text().replace('"verb":"list"', '"verb":"x"').replace('"verb":"approvals"', '"verb":"y"')
+    agent.write_text(text)
+    for verb, hint in (("ps", "`fleet run` does"), ("approvals", "`fleet status` shows")):
+        ran = fleet(environ, verb)
+        assert (ran.returncode, ran.stdout) == (0, "")
+        assert hint in ran.stderr
+        assert len(ran.stderr.splitlines()) == 1
+        ran = fleet(environ, verb, "--json")
+        assert ran.stderr == ""
+        assert [*json.loads(ran.stdout).values()] == [[], []]
+    unreached = fleet(environ, "ps", "--host", "dead")
+    assert "started no session" not in unreached.stderr

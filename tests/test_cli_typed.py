@@ -8,7 +8,8 @@ from fleet.cli.sessions.spans import seconds_of, since
 from fleet.cli.sessions.typed import request
 from fleet.errors import UsageError
 from fleet.views.cells import width
-from fleet_agent.control.wire import Answer, ApprovalRequested, Asked, Decide, Interrupt, Question, Send, Target
+from fleet_agent.control.events import ApprovalRequested, Asked, Question
+from fleet_agent.control.wire import Answer, Decide, Interrupt, Send, Target
 
 T = Target(id="i")
 R1, R2 = ApprovalRequested("r1", "command"), ApprovalRequested("r2", "command")

@@ -118,3 +118,14 @@ def test_the_process_at_the_other_end() -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
         assert client.peer_pid(one) == os.getpid()
+
+
+def test_chunks_in_any_pieces() -> None:
+    """A body that comes in chunks is read whatever the pieces are in which it comes (RFC 9112, 7.1)."""
+    sent = client.chunk(b"one\n") + client.chunk(b"\r\n" * 9) + client.chunk(b"")
+    for size in range(1, len(sent) + 1):
+        chunks = client.Chunks()
+        pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
+        assert b"".join(map(chunks.feed, pieces)) == b"one\n" + b"\r\n" * 9
+    with pytest.raises(client.NoDaemon):
+        client.Chunks().feed(b"what?\r\n")

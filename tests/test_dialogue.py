@@ -8,21 +8,8 @@ from hypothesis import strategies as st
 from fleet.dialogue import ReplyStream, request_line
 from fleet.errors import ErrorKind, UsageError
 from fleet.stream import BrokenStream
-from fleet_agent.control.wire import (
-    ApprovalRequested,
-    Done,
-    Message,
-    Pending,
-    Refused,
-    Reply,
-    Run,
-    Said,
-    Send,
-    Stderr,
-    Target,
-    ToolEnded,
-    Unknown,
-)
+from fleet_agent.control.events import ApprovalRequested, Message, ToolEnded, Unknown
+from fleet_agent.control.wire import Done, Pending, Refused, Reply, Run, Said, Send, Stderr, Target
 from fleet_agent.wire import MAX_LINE_BYTES, SCHEMA, Hello
 
 HELLO = msgspec.json.encode(Hello(schema=SCHEMA, now=1.0)) + b"\n"

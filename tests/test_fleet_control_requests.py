@@ -5,7 +5,8 @@ import pytest
 from fleet.control import requests
 from fleet.control.selectors import Candidate
 from fleet.errors import UsageError
-from fleet_agent.control.wire import ApprovalRequested, Asked, Pending, Question
+from fleet_agent.control.events import ApprovalRequested, Asked, Question
+from fleet_agent.control.wire import Pending
 
 R1, R2 = ApprovalRequested("r1", "command"), ApprovalRequested("r2", "patch")
 Q = Asked("q1", (Question("color", "Which?", ("red", "blue")), Question("size", "How big?")))

@@ -14,7 +14,8 @@ from fleet.control.direct import Direct
 from fleet.control.verbs import Answered
 from fleet.errors import ErrorKind, HostFailure, Phase, RequestRefused
 from fleet.transport.control import ControlChannel
-from fleet_agent.control.wire import ApprovalRequested, Done, List, Pending, Request, Run, Send, Start, Target
+from fleet_agent.control.events import ApprovalRequested
+from fleet_agent.control.wire import Done, List, Pending, Request, Run, Send, Start, Target
 from fleet_agent.wire import SCHEMA, Hello
 from serving import RUN, write_agent
 

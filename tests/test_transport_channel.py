@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from fleet.errors import ErrorKind, HostError, HostFailure, Phase
-from fleet.transport.channel import AgentChannel
+from fleet.transport.agent import AgentChannel
 from fleet_agent.wire import MAX_STDERR_BYTES, SCHEMA, Frame, Hello, Snapshot
 
 HELLO = msgspec.json.encode(Hello(schema=SCHEMA)) + b"\n"

@@ -34,7 +34,7 @@ def control(codex_home: CodexHome) -> Iterator[Control]:
 
 
 def test_a_run_from_its_start_to_its_end(codex_home: CodexHome, control: Control) -> None:
-    """Start answers with the session's id; what it says and how it ended stays; resume goes on by that id."""
+    """Start answers with its id; what it says and how it ended stays; resume and fork take that id."""
     run = control.start("TOOL echo hello ;; SAY done", cwd=str(codex_home.project), by="me@there", name="first")
     assert (run["name"], run["mode"], run["tool_version"]) == ("first", "exec", codex_home.version)
     assert run["home"] == str(codex_home.home)
@@ -53,6 +53,13 @@ def test_a_run_from_its_start_to_its_end(codex_home: CodexHome, control: Control
     control.wait_for(again["name"], "exited")
     assert {"type": "message", "text": "again", "item_id": "item_0"} in control.events(again["name"])
     assert len(codex_home.rollouts()) == 1
+    copy = control.start("SAY copied", fork=run["id"])
+    assert copy["cwd"] == str(codex_home.project)
+    assert copy["id"] not in (None, run["id"])
+    assert control.wait_for(copy["name"], "exited")["exit_code"] == 0
+    assert len(codex_home.rollouts()) == 2
+    both = control.one("start", prompt="x", cwd=str(codex_home.project), fork=run["id"], resume=run["id"])
+    assert both["kind"] == "bad_request"
 
 
 def test_the_prompt_is_in_no_argv(codex_home: CodexHome, control: Control) -> None:
@@ -124,6 +131,20 @@ def test_an_interrupt_ends_the_turn_in_the_transcript(codex_home: CodexHome, con
     assert '"turn_aborted"' in codex_home.rollouts()[0].read_text()
 
 
+def test_a_turn_that_fails_ends_the_run(codex_home: CodexHome, control: Control) -> None:
+    """Each failure of the model API: exit status 1, the turn told as failed with Codex's words, and once."""
+    failures = ("429", "500", "QUOTA", "DISCONNECT")
+    for failure in failures:
+        control.start(f"FAIL {failure}", cwd=str(codex_home.project), name=failure)
+    for failure in failures:
+        assert control.wait_for(failure, "exited")["exit_code"] == 1
+        events = control.events(failure)
+        (turn,) = [event for event in events if event["type"] == "turn_ended"]
+        assert (turn["end"], bool(turn["message"])) == ("failed", True)
+        told = [event for event in events if event["type"] == "error" and event.get("source") != "warning"]
+        assert [error["message"] for error in told if not error.get("retrying")] == [turn["message"]]
+
+
 def test_what_codex_refuses_is_told_and_leaves_nothing(codex_home: CodexHome, control: Control) -> None:
     """A tool that ends at once is a refusal with its own words, not a dead run in the list."""
     refused = control.one("start", prompt="x", cwd=str(codex_home.project), arguments=["--nonsense"])
@@ -147,7 +168,7 @@ def test_a_session_that_fleet_did_not_start(codex_home: CodexHome, control: Cont
     for verb, more in (("send", {"text": "hi"}), ("interrupt", {})):
         refused = control.one(verb, target=seen, **more)
         assert refused["kind"] == "not_possible"
-        assert f"codex exec fork {thread}" in refused["hint"]
+        assert f"fleet run --fork {thread}" in refused["hint"]
     assert control.one("stop", target={"id": thread})["kind"] == "stale"
     assert control.one("stop", target={"id": thread, "pids": [os.getpid()]})["kind"] == "stale"
     assert tool.alive()
@@ -170,3 +191,6 @@ def test_older_releases(mock_api: MockResponses, version: str) -> None:
         assert control.wait_for(run["name"], "exited")["exit_code"] == 0
         texts = [event["text"] for event in control.events(run["name"]) if event["type"] == "message"]
         assert texts == ["done"]
+        if version == "0.145.0":
+            refused = control.one("start", prompt="x", cwd=str(home.project), fork=run["id"])
+            assert (refused["kind"], "mode app-server" in refused["hint"]) == ("not_possible", True)

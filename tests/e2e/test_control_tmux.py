@@ -1,4 +1,4 @@
-"""The real Codex and the real Claude Code in tmux: prompted, steered, interrupted, answered, stopped."""
+"""The real Codex, Claude Code and OpenCode in tmux: prompted, steered, interrupted, answered, stopped."""
 
 import os
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from unittest.mock import ANY
 
 import pytest
 
-from fleet_agent.control import terminal, tmux, wire
+from fleet_agent.control import keys, terminal, tmux, wire
 from fleet_agent.control.commands import NotPossible, terminal_command
+from fleet_agent.control.events import ApprovalRequested
 from fleet_agent.control.store import Ended
 from fleet_agent.control.tmux import Begun, Terminal
 from lab import procs
@@ -17,6 +18,7 @@ from lab.claude import ClaudeHome
 from lab.codex import CodexHome
 from lab.mock_anthropic import MockAnthropic
 from lab.mock_responses import MockResponses
+from lab.opencode import OpencodeHome
 from lab.waiting import wait_until
 
 NAME = "brave-bear"
@@ -25,7 +27,11 @@ WITHIN_S = 30.0
 
 @contextmanager
 def running(
-    tool: str, program: Path, home: CodexHome | ClaudeHome, monkeypatch: pytest.MonkeyPatch, **asked: object
+    tool: str,
+    program: Path,
+    home: CodexHome | ClaudeHome | OpencodeHome,
+    monkeypatch: pytest.MonkeyPatch,
+    **asked: object,
 ) -> Iterator[Begun]:
     """A run in a tmux server of its own; what is asked of it is not."""
     start = wire.Start(tool=tool, mode="tmux", name=NAME, cwd=str(home.project), **asked)  # type: ignore[arg-type]
@@ -45,7 +51,7 @@ def running(
             tmux.forget(begun.terminal, NAME)
 
 
-def asked(session: Terminal) -> wire.ApprovalRequested:
+def asked(session: Terminal) -> ApprovalRequested:
     """The approval prompt, as soon as it is there."""
     return wait_until(lambda: tmux.pending(session), "it asks", timeout_s=WITHIN_S)
 
@@ -62,6 +68,21 @@ def shows(session: Terminal, text: str) -> None:
 
 def held(api: MockResponses | MockAnthropic, name: str) -> None:
     wait_until(lambda: api.holds(name) or None, f"the model is asked to hold {name}", timeout_s=WITHIN_S)
+
+
+def losing_an_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next Enter gets lost on its way, as a busy Claude Code loses one."""
+    press = terminal.press
+    lost: list[str] = []
+
+    def pressed(session: Terminal, shown: terminal.Shown, key: str, mark: str = "") -> bool:
+        if key == "Enter" and not lost:
+            lost.append(key)
+            return True
+        return press(session, shown, key, mark)
+
+    monkeypatch.setattr(terminal, "press", pressed)
+    monkeypatch.setattr(keys, "TAKEN_S", 1.0)
 
 
 CODEX = [
@@ -133,15 +154,6 @@ def test_codex_asks_for_trust(mock_api: MockResponses, monkeypatch: pytest.Monke
             assert "Trust this folder?" in tmux.history(begun.terminal)
 
 
-def say(claude: Terminal, text: str) -> None:
-    """Send it. A busy Claude loses an Enter at times: that is told, and a person presses it again."""
-    try:
-        assert tmux.send(claude, text).message
-    except NotPossible as exc:
-        assert exc.message == "the text stands in its input box and was not taken"  # noqa: PT017
-        tmux._press(claude, "Enter", lambda shown: bool(shown.screen.draft))
-
-
 @pytest.mark.claude
 def test_claude(
     mock_anthropic: MockAnthropic, claude_home: ClaudeHome, monkeypatch: pytest.MonkeyPatch
@@ -153,10 +165,11 @@ def test_claude(
         assert begun.trouble is None
         claude = begun.terminal
         held(api, f"{home.root}-1")
-        say(claude, "SAY steered")
+        losing_an_enter(monkeypatch)
+        tmux.send(claude, "SAY steered")
         api.release(f"{home.root}-1")
         shows(claude, "steered")
-        say(claude, f"HOLD {home.root}-2 SAY never")
+        tmux.send(claude, f"HOLD {home.root}-2 SAY never")
         held(api, f"{home.root}-2")
         assert tmux.interrupt(claude).message
         answer_claude(claude, home)
@@ -169,19 +182,19 @@ def test_claude(
 def answer_claude(claude: Terminal, home: ClaudeHome) -> None:
     """Approve a command, deny a command, approve a file; leave a question to a person."""
     for name in ("yes", "no"):
-        say(claude, f"RUN touch {home.root}/{name} ;; SAY now {name}")
+        tmux.send(claude, f"RUN touch {home.root}/{name} ;; SAY now {name}")
         request = asked(claude)
         assert request.command == f"touch {home.root}/{name}"
         tmux.decide(claude, "accept" if name == "yes" else "decline", request.request_id)
         shows(claude, "now yes" if name == "yes" else "Did not run 1 call")
     assert [(home.root / name).exists() for name in ("yes", "no")] == [True, False]
-    say(claude, f"WRITE {home.project}/written.txt hello ;; SAY now written")
+    tmux.send(claude, f"WRITE {home.project}/written.txt hello ;; SAY now written")
     request = asked(claude)
     assert (request.kind, "written.txt" in (request.reason or "")) == ("tool", True)
     tmux.decide(claude, "accept", request.request_id)
     shows(claude, "now written")
     assert (home.project / "written.txt").exists()
-    say(claude, "ASK")
+    tmux.send(claude, "ASK")
     wait_until(lambda: "Which colour?" in terminal.look(claude).text or None, "it asks", timeout_s=WITHIN_S)
     with pytest.raises(NotPossible, match="no input box"):
         tmux.send(claude, "Red")
@@ -198,3 +211,35 @@ def test_claude_asks_for_trust(mock_anthropic: MockAnthropic, monkeypatch: pytes
         assert begun.trouble is not None
         assert "to be trusted" in begun.trouble.message
         assert begun.terminal.process.lives()
+
+
+@pytest.mark.opencode
+def test_opencode(
+    mock_anthropic: MockAnthropic, opencode_home: OpencodeHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same life of an OpenCode, which loses an Enter on its way."""
+    home, api = opencode_home, mock_anthropic
+    prompt = f"HOLD {home.root}-1 SAY the first\nand only"
+    with running("opencode", home.opencode, home, monkeypatch, prompt=prompt) as begun:
+        assert begun.trouble is None
+        opencode = begun.terminal
+        held(api, f"{home.root}-1")
+        losing_an_enter(monkeypatch)
+        assert tmux.send(opencode, "SAY steered").message == "sent into the running turn"
+        assert tmux.interrupt(opencode).message == "interrupted"
+        answer_opencode(opencode, home)
+        assert tmux.stop(opencode, grace_s=30) == []
+        assert not opencode.process.lives()
+
+
+def answer_opencode(opencode: Terminal, home: OpencodeHome) -> None:
+    """Approve a command, deny a command."""
+    for name in ("yes", "no"):
+        tmux.send(opencode, f"RUN touch {home.root}/{name} ;; SAY now {name}")
+        request = asked(opencode)
+        assert request.command == f"touch {home.root}/{name}"
+        with pytest.raises(NotPossible, match="waits for an answer"):
+            tmux.send(opencode, "more")
+        tmux.decide(opencode, "accept" if name == "yes" else "decline", request.request_id)
+        shows(opencode, "now yes" if name == "yes" else f"touch {home.root}/no")
+    assert [(home.root / name).exists() for name in ("yes", "no")] == [True, False]

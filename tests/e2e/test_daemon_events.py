@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fleet import client
-from fleet.cli.events import Event, parsed
+from fleet.cli.daemon_events import Event, parsed
 from fleet.journal import MAX_EVENTS
 from fleet.text import FORBIDDEN
 from lab.emitters import restless, script, steady

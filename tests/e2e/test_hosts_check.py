@@ -12,8 +12,8 @@ import pytest
 
 from fleet.errors import HostFailure
 from fleet.transport import Transport
+from fleet.transport.commands import Ran
 from fleet.transport.deadlines import Deadlines
-from fleet.transport.remote import Ran
 from lab import inventory
 from lab.fleetd import Fleetd
 from lab.sshfleet import SshFleet, install_agent

@@ -22,8 +22,8 @@ from fleet.launch import PYTHONS, unpack_command
 from fleet.model import Fleet, HostState
 from fleet.streams import Streams
 from fleet.transport import shipping
+from fleet.transport.commands import Ran
 from fleet.transport.deadlines import Deadlines
-from fleet.transport.remote import Ran
 from fleet.transport.ssh import Dialer
 from fleet_agent.wire import SCHEMA, Hello
 from lab import inventory, wheels

@@ -1,12 +1,11 @@
-"""Fuzz the readers of Codex's rollouts: python tests/fuzz/fuzz_codex.py CORPUS [libFuzzer's options]
+"""Fuzz the readers of Codex's rollouts: python -m fuzz.fuzz_codex CORPUS [libFuzzer's options]
 
 Whatever the bytes: no exception, a verdict in the words of the wire, and a row that the wire can carry.
 """
 
-import resource
-import sys
-
 import atheris
+
+from fuzz import bounded
 
 with atheris.instrument_imports(include=["fleet_agent"]):
     import msgspec
@@ -22,9 +21,6 @@ with atheris.instrument_imports(include=["fleet_agent"]):
 ID = "01a1fbf3-d4da-78f3-8f80-8b9a0611d5f6"
 NOW = 1_800_000_000.0
 MAX_LINE_BYTES = 2000  # so that cut lines are met too
-# Ours, and not libFuzzer's -rss_limit_mb: what that compares is the peak that the kernel hands down through
-# fork and exec, the memory of whoever started this.
-MEMORY_BYTES = 1 << 30
 
 _as_wire = msgspec.json.Decoder(Session).decode
 
@@ -56,6 +52,4 @@ def one_verdict(thread: Thread, found: Evidence) -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    atheris.Setup(sys.argv, one_rollout)
-    atheris.Fuzz()
+    bounded.run(one_rollout)

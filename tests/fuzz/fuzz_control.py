@@ -1,32 +1,34 @@
-"""Fuzz the parsers of what tools print: python tests/fuzz/fuzz_control.py CORPUS [libFuzzer's options]
+"""Fuzz the parsers of what tools print and write down: python -m fuzz.fuzz_control CORPUS [libFuzzer's options]
 
 Whatever the bytes and however they are cut: no exception, and events that the wire can carry there and back.
 """
 
-import resource
-import sys
-
 import atheris
+
+from fuzz import bounded
 
 with atheris.instrument_imports(include=["fleet_agent"]):
     import msgspec
 
+    from fleet_agent.control.events import Event
     from fleet_agent.control.parse.app_server import Notifications, request
     from fleet_agent.control.parse.claude import ClaudeStream
     from fleet_agent.control.parse.exec_json import ExecJson
     from fleet_agent.control.parse.lines import LineReader
-    from fleet_agent.control.wire import Event, Said
+    from fleet_agent.control.parse.rollout import RolloutLines
+    from fleet_agent.control.parse.transcript import Transcript
+    from fleet_agent.control.wire import Said
 
 MAX_LINE_BYTES = 3000  # so that lines which are too long are met too
-MEMORY_BYTES = 1 << 30  # why not libFuzzer's own bound: fuzz_codex.py
 
 _as_wire = msgspec.json.Decoder(Said).decode
 
 
 def one_output(data: bytes) -> None:
-    """Read `data` as each tool's output, in two pieces."""
+    """Read `data` as each tool's output and record, in two pieces."""
     notifications = Notifications()
-    for parse in (ExecJson().feed, notifications.feed, ClaudeStream().feed):
+    recorded = (RolloutLines().feed, Transcript().feed)
+    for parse in (ExecJson().feed, notifications.feed, ClaudeStream().feed, *recorded):
         reader = LineReader(parse, MAX_LINE_BYTES)
         for piece in (data[: len(data) // 2], data[len(data) // 2 :]):
             for event in reader.feed(piece):
@@ -45,6 +47,4 @@ def carried(event: Event) -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    atheris.Setup(sys.argv, one_output)
-    atheris.Fuzz()
+    bounded.run(one_output)

@@ -1,15 +1,13 @@
 """The real Codex CLI, at one pinned version, driven to a wanted state against the mock model API."""
 
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
 
 from lab import LabError, procs
+from lab.home import ToolHome, installed
 from lab.procs import Process
 from lab.tmux import Tmux
 from lab.waiting import wait_until
@@ -62,13 +60,11 @@ def obstacle(*versions: str) -> str | None:
 
 def codex_path(version: str = CODEX_VERSION) -> Path | None:
     """The Codex CLI of a pinned version where scripts/setup puts it; None if it is not there."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "fleet-dev" / f"codex-{version}" / "node_modules/.bin/codex"
-    return path if path.exists() else None
+    return installed("codex", version)
 
 
-class CodexHome:
-    """A CODEX_HOME of its own with a trusted project, for any number of Codex processes, all ended with it.
+class CodexHome(ToolHome):
+    """A CODEX_HOME with a trusted project, for any number of Codex processes, all ended with it.
 
     url       the mock model API's
     model     what config.toml names
@@ -77,7 +73,7 @@ class CodexHome:
     version   of the Codex CLI: one of the pinned ones
     config    more lines for config.toml: keys, then tables
 
-    `home` is CODEX_HOME, `project` a git repository on branch `lab`, the directory in which Codex is run.
+    `home` is CODEX_HOME.
     """
 
     def __init__(
@@ -93,39 +89,17 @@ class CodexHome:
         codex, reason = codex_path(version), obstacle(version)
         if codex is None or reason is not None:
             raise LabError(reason or "")
-        self.codex = codex
-        self.version = version
-        # Short, for the sockets inside; TMPDIR elsewhere, as Codex makes no helpers in a home below it.
-        self._directory = tempfile.TemporaryDirectory(prefix="fleet-codex-")
-        self.root = Path(self._directory.name)
-        self._user, self.project, self._temp = (self.root / name for name in ("user", "project", "tmp"))
-        self.home = self._user / ".codex"
-        for directory in (self._user, self.home, self.project, self._temp):
-            directory.mkdir()
+        super().__init__("codex", "CODEX_HOME", "CODEX_", "OPENAI_")
+        self.codex, self.version, self.home = codex, version, self._own
         settings = {"url": url, "model": model, "approval": approval, "sandbox": sandbox, "more": config}
         (self.home / "config.toml").write_text(_CONFIG.format(project=self.project, **settings))
-        self._terminals = 0
         self._ended = ExitStack()
-
-    def __enter__(self) -> Self:
-        git = ["git", "-c", "user.name=lab", "-c", "user.email=lab@localhost", "-C", str(self.project)]
-        subprocess.run([*git, "init", "-q", "-b", "lab"], check=True)
-        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "lab"], check=True)
-        return self
 
     def __exit__(self, *exc: object) -> None:
         procs.end_carrying(CODEX_HOME=str(self.home))
         self._remove_sockets()
         self._ended.close()
-        self._directory.cleanup()
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The environment in which Codex is run."""
-        others = ("CODEX_", "OPENAI_")  # of a Codex that runs these tests, say
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-        ours = {"HOME": self._user, "CODEX_HOME": self.home, "TMPDIR": self._temp}
-        return inherited | {name: str(path) for name, path in ours.items()}
+        super().__exit__(*exc)
 
     def exec(self, prompt: str, *options: str, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
         """Run `codex exec` to its end."""
@@ -159,10 +133,8 @@ class CodexHome:
         With `daemon`, it uses Codex's shared background server as a plain `codex` does (which first copies
         440 MB into CODEX_HOME); without, the TUI process runs the session itself.
         """
-        self._terminals += 1
         own = [] if daemon or self.version in OLD_CODEX_VERSIONS else ["--no-daemon"]  # they have no daemon
-        command = [str(self.codex), *own, *options]
-        terminal = Tmux(self.root / f"tmux{self._terminals}", command, cwd=self.project, env=self.env)
+        terminal = self._terminal([str(self.codex), *own, *options])
         terminal.wait_for(f"· {self.project}", timeout_s=60)  # its status line, after the splash screen
         return terminal
 

@@ -41,13 +41,16 @@ class Controlled:
     def __enter__(self) -> Self:
         self._codex.__enter__()
         self.fleet.__enter__()
-        install_agent(self.fleet)
+        for agent in install_agent(self.fleet):  # a tmux server of their own, which nobody else's end ends
+            agent.write_text(agent.read_text().replace("exec ", f"TMUX_TMPDIR={self._runtime.name} exec ", 1))
         for name in self.fleet.hosts:
             self._install_codex(self.fleet.home(name))
         self.write_config()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        tmux = ["tmux", "-S", f"{self._runtime.name}/tmux-{os.getuid()}/default", "kill-server"]
+        subprocess.run(tmux, capture_output=True, check=False)
         self.fleet.__exit__(*exc)
         self._codex.__exit__(*exc)
         self._runtime.cleanup()
@@ -80,11 +83,11 @@ class Controlled:
         assert ran.returncode == 0, (arguments, ran.returncode, ran.stdout, ran.stderr)
         return ran.stdout
 
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        """A command of fleet that goes on; whoever begins it ends it."""
+    def begin(self, *arguments: str, given: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+        """A command of fleet that goes on; whoever begins it ends it. `given`: its standard input."""
         return subprocess.Popen(
             [*_FLEET, *arguments], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            stdin=subprocess.DEVNULL,
+            stdin=given,
         )  # fmt: skip
 
     def _install_codex(self, home: Path) -> None:

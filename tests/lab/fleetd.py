@@ -17,7 +17,7 @@ from typing import Any, Self
 import psutil
 
 from fleet import client
-from fleet.cli.events import Event, parsed
+from fleet.cli.daemon_events import Event, parsed
 from lab import LabError, procs
 from lab.inventory import write
 from lab.waiting import wait_until

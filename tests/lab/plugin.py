@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import MARK, claude, codex, procs, promtool, sshfleet, systemd, wheels
+from lab import MARK, claude, codex, opencode, procs, promtool, sshfleet, systemd, wheels
 
 OBSTACLES: dict[str, Callable[[], str | None]] = {
     "sshd": functools.cache(sshfleet.obstacle),
     "codex": functools.cache(codex.obstacle),
     "old_codex": functools.cache(lambda: codex.obstacle(*codex.OLD_CODEX_VERSIONS)),
     "claude": functools.cache(claude.obstacle),
+    "opencode": functools.cache(opencode.obstacle),
     "promtool": functools.cache(promtool.obstacle),
     "systemd": functools.cache(systemd.obstacle),
     "wheels": functools.cache(wheels.obstacle),

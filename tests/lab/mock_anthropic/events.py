@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lab.mock_anthropic.steps import Json, Reply, Step
+from lab.mock_anthropic.steps import Reply, Step
+from lab.model_api import Json
 
 # https://docs.claude.com/en/api/errors
 _ERRORS = {

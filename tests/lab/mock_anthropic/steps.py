@@ -4,14 +4,15 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Json = dict[str, Any]
+from lab.model_api import Json
 
 MODIFIERS = ("SLOW", "WAIT", "HOLD", "CTX", "OUT")
 _MODIFIER = re.compile(rf"\b({'|'.join(MODIFIERS)}) (\S+)")
 _NOISE = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 _WRAPPED = re.compile(r"</?pasted_content[^>]*>")  # around a long paste
+_TITLE = "You are a title generator"  # what OpenCode asks beside the first turn
 _SUMMARIZE = "create a detailed summary"  # in what Claude Code asks when it compacts
 
 
@@ -77,7 +78,7 @@ def answer(body: Json, step: Step) -> Reply:
 
 def is_aside(body: Json) -> bool:
     """Whether this is no part of the conversation: a title, say."""
-    return _schema(body) is not None
+    return _schema(body) is not None or _TITLE in json.dumps(body.get("system") or "")
 
 
 def _prompt(content: object) -> str:

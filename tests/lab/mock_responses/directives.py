@@ -2,9 +2,9 @@
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Json = dict[str, Any]
+from lab.model_api import Json
 
 WORDS = (
     "SAY", "NOTE", "SLOW", "HOLD", "STREAM", "REASON", "TOOL", "BG", "ESC", "PATCH", "PLAN", "ASK", "SPAWN",

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lab.mock_responses.directives import Json, Step
+from lab.mock_responses.directives import Step
 from lab.mock_responses.items import outputs
+from lab.model_api import Json
 
 FOR_EVER = float("inf")
 

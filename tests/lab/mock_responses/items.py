@@ -5,7 +5,8 @@ import re
 import uuid
 from collections.abc import Callable
 
-from lab.mock_responses.directives import Directive, Json, Step
+from lab.mock_responses.directives import Directive, Step
+from lab.model_api import Json
 
 _PLAN = [
     {"step": "look", "status": "completed"},

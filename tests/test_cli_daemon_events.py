@@ -1,13 +1,13 @@
-"""fleet.cli.told, events and waiting: what is made of the daemon's events."""
+"""fleet.cli.daemon_events, daemon_event_lines and waiting: what is made of the daemon's events."""
 
 import json
 
 import pytest
 
-from fleet.cli.events import Event, parsed
-from fleet.cli.told import as_line, as_ndjson
+from fleet.cli.daemon_event_lines import as_line, as_ndjson
+from fleet.cli.daemon_events import Event, parsed
+from fleet.cli.options import Goal
 from fleet.cli.waiting import NEVER, REACHED, chosen, verdict
-from fleet.cli.watching import Goal
 from fleet.errors import UsageError
 
 AT = "2026-11-21T08:42:26.721Z"

@@ -1,4 +1,4 @@
-"""fleet.views.told, runs, pending, columns: what a person reads of sessions that are driven from here."""
+"""fleet.views.session_events, runs, pending, columns: what a person reads of sessions driven from here."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from fleet.views.controlled import pending_entry, run_entry
 from fleet.views.lines import Line, plain
 from fleet.views.pending import pending_lines
 from fleet.views.runs import runs_table
-from fleet.views.told import told_lines
-from fleet_agent.control.wire import (
+from fleet.views.session_events import event_lines
+from fleet_agent.control.events import (
     ApprovalRequested,
     Asked,
     Ended,
@@ -17,14 +17,11 @@ from fleet_agent.control.wire import (
     FileChange,
     FilesChanged,
     Message,
-    Pending,
     PlanUpdated,
     Prompted,
     Question,
     Reasoning,
     Resolved,
-    Run,
-    Said,
     SessionStarted,
     Step,
     ToolEnded,
@@ -34,12 +31,13 @@ from fleet_agent.control.wire import (
     Unknown,
     Used,
 )
+from fleet_agent.control.wire import Pending, Run, Said
 from fleet_agent.wire import Tokens
 
 
 def shown(event: Event, cells: int | None = None) -> str:
     """The lines of an event, without the time."""
-    return "\n".join(plain(line)[10:] for line in told_lines(Said(event, 1.0), cells))
+    return "\n".join(plain(line)[10:] for line in event_lines(Said(event, 1.0), cells))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +81,7 @@ def test_each_event_in_words(event: Event, text: str) -> None:
 def test_no_line_is_wider_than_the_terminal() -> None:
     """Long texts are wrapped below their time, wide characters too; nothing of a command is cut."""
     command = "echo " + "日本語 x" * 40
-    lines = told_lines(Said(ApprovalRequested("r", "command", command=command), 1.0), 80)
+    lines = event_lines(Said(ApprovalRequested("r", "command", command=command), 1.0), 80)
     assert all(width(plain(line)) <= 80 for line in lines)
     together = "".join(plain(line).strip() for line in lines).replace(" ", "")
     assert command.replace(" ", "") in together
