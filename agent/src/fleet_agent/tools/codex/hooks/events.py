@@ -26,7 +26,7 @@ _decode = msgspec.json.Decoder(Event).decode
 
 
 class HookEvents:
-    """The events of all homes. A hooks.json is read again when it has changed, which is looked at once a reading."""
+    """The events of all homes. A hooks.json is looked at once a reading, and read again when it has changed."""
 
     def __init__(self) -> None:
         self._directories: dict[str, tuple[_Stamp, str | None]] = {}
