@@ -6,7 +6,7 @@ import typer
 
 from fleet.cli.options import ConfigFile, Excludes, Hosts, NoDaemon, Verbose
 from fleet.cli.sessions.saying import Selector
-from fleet.cli.sessions.way import Way, note
+from fleet.cli.sessions.way import Way
 
 _Request = Annotated[
     str | None,
@@ -29,11 +29,9 @@ def approvals(
     The number of a line is that very request for `fleet approve`, `fleet deny` and `fleet answer`. Hosts
     without `control = true` are passed over unless named. Exit codes as those of `fleet status`.
     """
-    import msgspec
-
-    from fleet.cli.sessions.session import end, on_hosts, troubles
-    from fleet.cli.terminal import paint, terminal, write
-    from fleet.control import listing, verbs
+    from fleet.cli.sessions.listed import show
+    from fleet.cli.sessions.session import on_hosts
+    from fleet.control import verbs
     from fleet.control.selectors import Listed
     from fleet.views.controlled import pending_entry
     from fleet.views.pending import NONE, pending_lines
@@ -42,16 +40,8 @@ def approvals(
     answers = on_hosts(host or [], exclude or [], way, lambda reach, specs: verbs.approvals(reach, specs, by))
     clocks = {answer.host: answer.clock_at for answer in answers}
     entries = [pending_entry(name, pending, clocks[name]) for name, pending in verbs.oldest_first(answers)]
-    listing.save([Listed(e.host, e.tool, e.session_id, e.name, e.request_id) for e in entries])
-    if json:
-        said = {"approvals": entries, "errors": troubles(answers)}
-        write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
-    elif entries:
-        to = terminal()
-        write("".join(f"{line}\n" for line in paint(pending_lines(entries, to.width), to.colour)))
-    elif len(troubles(answers)) < len(answers):
-        note(NONE)
-    end(answers, say=not json)
+    numbered = [Listed(e.host, e.tool, e.session_id, e.name, e.request_id) for e in entries]
+    show("approvals", entries, answers, numbered=numbered, lines=pending_lines, none=NONE, json=json)
 
 
 def approve(

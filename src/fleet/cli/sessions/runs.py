@@ -6,7 +6,7 @@ import typer
 
 from fleet.cli.options import ConfigFile, Excludes, Hosts, NoDaemon, Verbose
 from fleet.cli.sessions.spans import seconds_of
-from fleet.cli.sessions.way import Way, note
+from fleet.cli.sessions.way import Way
 
 Selector = Annotated[
     str,
@@ -28,11 +28,9 @@ def ps(
     prompt is shown where the host's `privacy` allows it. Hosts without `control = true` are passed over unless
     named. Exit codes as those of `fleet status`.
     """
-    import msgspec
-
-    from fleet.cli.sessions.session import end, on_hosts, troubles
-    from fleet.cli.terminal import paint, terminal, write
-    from fleet.control import listing, verbs
+    from fleet.cli.sessions.listed import show
+    from fleet.cli.sessions.session import on_hosts
+    from fleet.control import verbs
     from fleet.control.selectors import Listed
     from fleet.views.controlled import run_entry
     from fleet.views.runs import NONE, runs_table
@@ -41,16 +39,8 @@ def ps(
     answers = on_hosts(host or [], exclude or [], way, lambda reach, specs: verbs.runs(reach, specs, by))
     clocks = {answer.host: answer.clock_at for answer in answers}
     entries = [run_entry(name, run, clocks[name]) for name, run in verbs.newest_first(answers)]
-    listing.save([Listed(entry.host, entry.tool, entry.id, entry.name) for entry in entries])
-    if json:
-        said = {"runs": entries, "errors": troubles(answers)}
-        write(msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n")
-    elif entries:
-        to = terminal()
-        write("".join(f"{line}\n" for line in paint(runs_table(entries, to.width), to.colour)))
-    elif len(troubles(answers)) < len(answers):
-        note(NONE)
-    end(answers, say=not json)
+    numbered = [Listed(entry.host, entry.tool, entry.id, entry.name) for entry in entries]
+    show("runs", entries, answers, numbered=numbered, lines=runs_table, none=NONE, json=json)
 
 
 def delete(

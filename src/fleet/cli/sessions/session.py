@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, NoReturn, TypeVar
 
 import typer
 
@@ -97,7 +97,7 @@ def troubles(answers: Iterable[Answered]) -> list[Trouble]:
     return [found for a in answers if (found := trouble(a.host, a.error, a.refused))]
 
 
-def end(answers: Sequence[Answered], *, say: bool = True) -> None:
+def end(answers: Sequence[Answered], *, say: bool = True) -> NoReturn:
     """Exit with the code that the answers have come to; `say` what went wrong on standard error."""
     found = troubles(answers)
     if say:
