@@ -176,7 +176,7 @@ for process in table.processes:
     try:
         table.open_files(process, bool)
     except PermissionError:
-        print(process.pid, process.image, process.argv[-1], process.uid, process.environ, process.cwd)
+        print(process.pid, process.image, *process.argv[-1:], process.uid, process.environ, process.cwd)
 """
 
 

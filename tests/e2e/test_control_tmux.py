@@ -47,6 +47,9 @@ def running(
         )
         try:
             yield begun
+        except Exception:
+            print(begun.terminal, terminal.look(begun.terminal).text, sep="\n")
+            raise
         finally:
             tmux.forget(begun.terminal, NAME)
 
