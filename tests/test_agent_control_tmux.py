@@ -180,16 +180,16 @@ def test_a_text_that_is_not_taken(server: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_enter_that_is_lost(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enter is pressed again when later keys had their effect, and it had none; three times at most."""
+    """Enter is pressed again when later keys had their effect, and it had none; so often at most."""
     monkeypatch.setattr(keys, "SHOWN_S", 3.0)
     monkeypatch.setattr(keys, "TAKEN_S", 0.5)
     home, end = HOME.decode(), END.decode()
     lost = ((DRAFT, home), (f"{DRAFT}@2", end), (DRAFT, "\r"))
-    started, log = painted(server, (IDLE, PASTED), *lost, (WORKING, PASTED), *lost[:2] * 3, (DRAFT, ""))
+    started, log = painted(server, (IDLE, PASTED), *lost, (WORKING, PASTED), *lost[:2] * keys.ENTERS, (DRAFT, ""))
     assert tmux.send(started, "hello").message == "sent"
     assert log.read_bytes() == b"\x1b[200~hello\x1b[201~" + b"\r" + HOME + END + b"\r"
     assert "was not taken" in refused(lambda: tmux.send(started, "more")).message
-    assert log.read_bytes().endswith((b"\r" + HOME + END) * 3)
+    assert log.read_bytes().endswith((b"\r" + HOME + END) * keys.ENTERS)
 
 
 def test_an_enter_that_comes_late(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:

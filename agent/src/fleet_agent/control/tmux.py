@@ -119,10 +119,12 @@ def interrupt(terminal: Terminal) -> Done:
             INTERRUPTED_S,
         )
         if moved and keys.until(terminal, keys.is_idle, keys.SETTLED_S):
-            return Done(keys.clear(terminal) if screen.draft == "" else "interrupted")
-    raise NotPossible(
-        "Escape was pressed, and the turn still runs", "attach to it: fleet attach", kind="timeout"
-    )
+            break
+    else:
+        if not keys.until(terminal, keys.is_idle, keys.SHOWN_S):
+            message = "Escape was pressed, and the turn still runs"
+            raise NotPossible(message, "attach to it: fleet attach", kind="timeout")
+    return Done(keys.clear(terminal) if screen.draft == "" else "interrupted")
 
 
 def pending(terminal: Terminal) -> ApprovalRequested | None:
