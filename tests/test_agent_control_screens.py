@@ -54,6 +54,18 @@ def test_one_character_below_the_cursor_of_claude() -> None:
     assert seen(f"{CLAUDE}-draft", ("half a draft\x1b[7m", "\x1b[7my")).draft == "y"
 
 
+def test_a_claude_without_colours() -> None:
+    """With NO_COLOR or CI in its environment nothing is faint: what an empty box shows is known by its words."""
+    assert seen(f"{CLAUDE}-queued-no-color") == screens.Screen(draft="", working=True)
+    queued = "ress up to edit queued messages"
+    assert seen(f"{CLAUDE}-queued-no-color", (queued, f"{queued} soon")).draft != ""
+    for example in ('ry "fix the lint errors"', 'ry "a'):
+        assert (
+            seen(f"{CLAUDE}-queued-no-color", (f"P\x1b[0m\x1b[39m\x1b[49m{queued}", f"T\x1b[0m{example}")).draft
+            == ""
+        ) == (example.endswith('"'))
+
+
 def test_opencode_approvals() -> None:
     """A command and a patch, whatever the width: Enter, if its first answer is the one that is marked."""
     for name in ("cmd", "wide"):

@@ -74,7 +74,7 @@ def held(api: MockResponses | MockAnthropic, name: str) -> None:
 
 
 def losing_an_enter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next Enter gets lost on its way, as a busy Claude Code loses one."""
+    """The next Enter gets lost on its way."""
     press = terminal.press
     lost: list[str] = []
 
@@ -161,8 +161,9 @@ def test_codex_asks_for_trust(mock_api: MockResponses, monkeypatch: pytest.Monke
 def test_claude(
     mock_anthropic: MockAnthropic, claude_home: ClaudeHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same life of a Claude Code."""
+    """The same life of a Claude Code, which shows no colours."""
     home, api = claude_home, mock_anthropic
+    monkeypatch.setenv("NO_COLOR", "1")
     prompt = f"HOLD {home.root}-1 SAY the first\nand only"
     with running("claude", home.claude, home, monkeypatch, prompt=prompt, approval="default") as begun:
         assert begun.trouble is None

@@ -42,7 +42,7 @@ def check_text(tool: str, text: str) -> None:
 def submit(terminal: Terminal, text: str, within_s: float) -> None:
     """Paste a text into the empty input box, and Enter; each seen to have had its effect.
 
-    Claude Code loses an Enter at times on a busy machine. It is pressed again if it surely was read.
+    An Enter that had no effect is pressed again if it surely was read.
     """
     text = text.strip("\n")  # in an empty line the cursor could not be moved
     last = text.split()[-1:]

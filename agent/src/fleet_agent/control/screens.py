@@ -159,8 +159,11 @@ def _claude(lines: list[str], solid: list[str], row: int, _: bool) -> Screen:
         return Screen(blocked=_blocked(lines, _CLAUDE_BLOCKS))
     top, end = rules[-2], rules[-1]
     draft = "\n".join([solid[top + 1][1:], *solid[top + 2 : end]]).replace("\xa0", " ").strip()
-    if not draft and len(alone := lines[top + 1][1:].replace("\xa0", " ").strip()) == 1:
-        draft = alone  # below the cursor, which is drawn
+    whole = lines[top + 1][1:].replace("\xa0", " ").strip()
+    if not draft and len(whole) == 1:
+        draft = whole  # below the cursor, which is drawn
+    elif end == top + 2 and _CLAUDE_EMPTY.fullmatch(whole):
+        draft = ""  # with NO_COLOR or CI in its environment nothing is faint
     working = any("esc to interrupt" in line for line in lines[end + 1 :]) or any(
         re.match(r"\S [A-Z][^\s(]*\u2026", line) for line in lines[max(0, top - _ABOVE_BOX_LINES) : top]
     )
@@ -364,6 +367,7 @@ _CODEX_BLOCKS = (
     ("1. Sign in with ChatGPT", "Codex is not logged in"),
 )
 _CLAUDE_QUESTION = re.compile(r" Do you want to [^?]+\?")
+_CLAUDE_EMPTY = re.compile(r'Press up to edit queued messages|Try "[^"]*"')
 _CLAUDE_BLOCKS = (
     ("Yes, I trust this folder", "Claude Code asks whether this folder is to be trusted"),
     ("Select login method", "Claude Code is not logged in"),
