@@ -55,7 +55,7 @@ def test_one_character_below_the_cursor_of_claude() -> None:
 
 
 def test_a_claude_without_colours() -> None:
-    """With NO_COLOR or CI in its environment nothing is faint: what an empty box shows is known by its words."""
+    """With NO_COLOR or CI in its environment nothing is faint: an empty box is known by its words."""
     assert seen(f"{CLAUDE}-queued-no-color") == screens.Screen(draft="", working=True)
     queued = "ress up to edit queued messages"
     assert seen(f"{CLAUDE}-queued-no-color", (queued, f"{queued} soon")).draft != ""

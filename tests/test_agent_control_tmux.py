@@ -185,7 +185,8 @@ def test_an_enter_that_is_lost(server: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(keys, "TAKEN_S", 0.5)
     home, end = HOME.decode(), END.decode()
     lost = ((DRAFT, home), (f"{DRAFT}@2", end), (DRAFT, "\r"))
-    started, log = painted(server, (IDLE, PASTED), *lost, (WORKING, PASTED), *lost[:2] * keys.ENTERS, (DRAFT, ""))
+    always = lost[:2] * keys.ENTERS
+    started, log = painted(server, (IDLE, PASTED), *lost, (WORKING, PASTED), *always, (DRAFT, ""))
     assert tmux.send(started, "hello").message == "sent"
     assert log.read_bytes() == b"\x1b[200~hello\x1b[201~" + b"\r" + HOME + END + b"\r"
     assert "was not taken" in refused(lambda: tmux.send(started, "more")).message
