@@ -30,7 +30,7 @@ from fleet_agent.wire import Frame, Heartbeat, Refresh, Snapshot
 if TYPE_CHECKING:
     from fleet.transport.control import ControlChannel
 
-PUBLISH_AFTER_S = 0.06  # what arrives together becomes visible together: readers see it within 0.1 s
+PUBLISH_AFTER_S = 0.07  # what arrives together becomes visible together: readers see it within 0.1 s
 LOGINS_AT_ONCE = 32  # half of what a one-shot reading takes: open streams must be served meanwhile
 STARTS_PER_S = 150  # of connections: 500 hosts that come back at once then delay no frame by more than 5 ms
 SWEEP_S = 0.5

@@ -56,6 +56,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
         yield fleet
 
 
+@pytest.mark.timeout(DURATION_S + 300)
 def test_after_many_faults_nothing_is_lost_and_nothing_is_left(lab: SshFleet, tmp_path: Path) -> None:
     """Every host is up, memory is flat (< 5 %), no fd, thread, process or connection is left over."""
     tables = inventory.tables(lab, agent_command=str(steady(tmp_path / "steady")), interval_s=1)
