@@ -1,11 +1,9 @@
 """The real Claude Code, at one pinned version, offline against the mock model API."""
 
 import json
-import shutil
-import sys
 from pathlib import Path
 
-from lab import LabError
+from lab import LabError, home
 from lab.home import ToolHome, installed
 from lab.tmux import Tmux
 
@@ -23,11 +21,7 @@ _OFFLINE = {
 
 def obstacle() -> str | None:
     """Why this machine cannot run the real Claude Code, with the fix; None if it can."""
-    if not sys.platform.startswith("linux"):
-        return "the Claude lab needs Linux: it finds processes in /proc"
-    missing = ["tmux"] if shutil.which("tmux") is None else []
-    missing += [f"claude {CLAUDE_VERSION}"] if claude_path() is None else []
-    return f"{', '.join(missing)} not found: scripts/setup --test installs what is missing" if missing else None
+    return home.obstacle("claude", CLAUDE_VERSION)
 
 
 def claude_path() -> Path | None:

@@ -1,7 +1,9 @@
 """What the homes of the real tools have in common: where the tool is, a place to run it in, and its end."""
 
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Self
@@ -17,6 +19,15 @@ def installed(tool: str, version: str) -> Path | None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache / "fleet-dev" / f"{tool}-{version}" / "node_modules/.bin" / tool
     return path if path.exists() else None
+
+
+def obstacle(tool: str, version: str) -> str | None:
+    """Why this machine cannot run the real tool in a terminal, with the fix; None if it can."""
+    if not sys.platform.startswith("linux"):
+        return f"the {tool} lab needs Linux: it finds processes in /proc"
+    missing = ["tmux"] if shutil.which("tmux") is None else []
+    missing += [f"{tool} {version}"] if installed(tool, version) is None else []
+    return f"{', '.join(missing)} not found: scripts/setup --test installs what is missing" if missing else None
 
 
 class ToolHome:

@@ -63,6 +63,7 @@ NoDaemon = Annotated[
     bool, typer.Option("--no-daemon", help="Log in to hosts, even if a daemon runs that is logged in already.")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how hosts are reached.")]
+Json = Annotated[bool, typer.Option("--json", help="The same as JSON.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", envvar="FLEET_CONFIG", help="The hosts.toml to use."),

@@ -20,9 +20,7 @@ TAIL_BYTES = 8 << 20  # of a longer file only so much of its end is told, unless
 READ_BYTES = 256 << 10
 BEGIN_BYTES = 1 << 20  # in which it says whose it is
 CONTEXT_BYTES = 1 << 20  # read again before a number: the start of a call whose end comes behind it
-_NEAR_BYTES = (
-    256 << 10
-)  # lines so near to each other are not searched by time, but read: a few are out of order
+_NEAR_BYTES = 256 << 10  # lines so near to each other are read, not searched by time: a few are out of order
 _PROBE_BYTES = 1 << 20  # in which a line with a time is looked for
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.options import ConfigFile, Excludes, Hosts, NoDaemon, Verbose
+from fleet.cli.options import ConfigFile, Excludes, Hosts, Json, NoDaemon, Verbose
 from fleet.cli.sessions.spans import seconds_of
 from fleet.cli.sessions.way import Way
 
@@ -17,7 +17,7 @@ Selector = Annotated[
 def ps(
     host: Hosts = None,
     exclude: Excludes = None,
-    json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    json: Json = False,
     config: ConfigFile = None,
     no_daemon: NoDaemon = False,
     verbose: Verbose = False,
