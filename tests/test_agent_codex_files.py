@@ -375,8 +375,11 @@ class TestThreadFile:
         assert file.facts.turn is not None
         assert file.facts.turn.status == "complete"
 
-    def test_its_tokens_are_accounted_for_a_budget_at_a_time(self, tmp_path: Path) -> None:
+    def test_its_tokens_are_accounted_for_a_budget_at_a_time(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Until its file was read once, the newest total stands for what it spent; then it is exact."""
+        monkeypatch.setattr(thread_module, "LITTLE_BYTES", 0)
         path = written(tmp_path / "r.jsonl", NOW, whole := sample("exec_spawn_v2"))
         file = ThreadFile(str(path), want_prompt=False)
         assert (file.usage, file.unaccounted_bytes) == (Usage(), 0)
@@ -387,6 +390,20 @@ class TestThreadFile:
             file.account(Budget(max(map(len, whole.splitlines(keepends=True)))))
             readings += 1
         assert readings > 1
+        assert file.usage.tokens is not None
+        assert (file.usage.tokens.total, file.usage.confidence, file.usage.turns) == (42985, "exact", 1)
+
+    def test_what_is_little_is_accounted_for_while_it_is_read(self, tmp_path: Path) -> None:
+        """A rollout of a few lines, and the few lines that a reading appends: the file is opened once."""
+        path = written(tmp_path / "r.jsonl", NOW, whole := sample("exec_spawn_v2"))
+        file = ThreadFile(str(path), want_prompt=False)
+        half = whole.index(b"\n", len(whole) // 2) + 1
+        path.write_bytes(whole[:half])
+        file.poll(Budget(PLENTY))
+        assert file.unaccounted_bytes == 0
+        path.write_bytes(whole)
+        file.poll(Budget(PLENTY))
+        assert file.unaccounted_bytes == 0
         assert file.usage.tokens is not None
         assert (file.usage.tokens.total, file.usage.confidence, file.usage.turns) == (42985, "exact", 1)
 

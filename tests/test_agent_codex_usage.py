@@ -17,7 +17,7 @@ from damage import damaged_rollouts
 from fake_codex import rollout_path, sample, thread_id
 from fleet_agent.processes import ProcessTable
 from fleet_agent.tail import Budget, LineSplitter, Source
-from fleet_agent.tools.codex import skim
+from fleet_agent.tools.codex import skim, thread
 from fleet_agent.tools.codex.find import Codex
 from fleet_agent.tools.codex.lines import Meta, decode_meta
 from fleet_agent.tools.codex.skim import Skim
@@ -320,8 +320,11 @@ def test_what_is_appended_is_all_that_is_read(tmp_path: Path) -> None:
     assert reader.ledger.usage(True, None).tokens == tokens((100, 10, 5, 1))
 
 
-def test_one_reading_goes_through_so_many_bytes_and_the_next_goes_on(tmp_path: Path) -> None:
+def test_one_reading_goes_through_so_many_bytes_and_the_next_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A huge rollout costs no reading more than its cap, and keeps no other session waiting."""
+    monkeypatch.setattr(thread, "LITTLE_BYTES", 0)  # of what is small the account is taken while it is read
     small, huge = Writer(), Writer()
     for writer, responses in ((small, 1), (huge, 40)):
         writer.turn()

@@ -2,16 +2,14 @@
 
 import os
 import time
-from collections import namedtuple
 from pathlib import Path
 
 import psutil
 import pytest
 
+from fleet_agent import native
 from fleet_agent.tail import Source
 from fleet_agent.vitals import REFRESH_S, Machine, Meter, coarse
-
-Times = namedtuple("Times", "user system idle iowait guest guest_nice")
 
 
 def machine(home: Path, *, remote: bool = False) -> Machine:
@@ -40,17 +38,15 @@ def test_a_disk_on_the_network_is_not_asked(tmp_path: Path) -> None:
 def test_cpu_use_is_of_all_cores_together_since_the_reading_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waiting for a disk is no use; what guests use is in `user` already."""
-    now_s = 0.0
-    times = Times(user=100.0, system=50.0, idle=1000.0, iowait=10.0, guest=20.0, guest_nice=0.0)
-    monkeypatch.setattr(psutil, "cpu_times", lambda: times)
+    """5 of 20 seconds."""
+    now_s, busy = 0.0, (150.0, 1160.0)
+    monkeypatch.setattr(native, "busy", lambda: busy)
     vitals = Machine(str(tmp_path), lambda _: False, lambda: now_s)
     assert vitals.vitals().cpu_percent is None
-    times = Times(user=103.0, system=52.0, idle=1014.0, iowait=11.0, guest=22.0, guest_nice=0.0)
+    busy = (155.0, 1180.0)
     now_s = REFRESH_S / 2
     assert vitals.vitals().cpu_percent is None  # of a moment ago
     now_s = REFRESH_S
-    # 3 + 2 of work (the guest's 2 are in it), 14 + 1 of none
     assert vitals.vitals().cpu_percent == 25
 
 

@@ -55,8 +55,18 @@ class Kin:
         self._first = True
         self._blank: set[int] = set()  # whose environment was still empty: they were about to execute something
 
-    def update(self, new: Set[int], young: Set[int], tools: Set[int], full: bool, measure: bool = True) -> None:
+    def update(
+        self,
+        new: Set[int],
+        young: Set[int],
+        tools: Set[int],
+        full: bool,
+        measure: bool = True,
+        adopters: Set[int] = frozenset(),
+    ) -> None:
         """Some processes are `new`, some still `young`; `tools` are the processes of tools.
+
+        `adopters` are those besides pid 1 that take in orphans.
 
         `measure` takes the figures of all; else only of the young.
         `full` walks all the tools again. The first time all are new; then those below no tool are only asked if
@@ -67,10 +77,11 @@ class Kin:
             self._walk(pid)
         self._tools = frozenset(tools)
         self._blank &= young | self.children.keys()
-        for pid in sorted(new & adopted() if self._first else new):
+        met = new & _adopted({1, *adopters}) if self._first else new
+        for pid in sorted(met):
             self._meet(pid, ask_parent=not self._first)
         self._first = False
-        for pid in young & (self.children.keys() | self._blank):
+        for pid in (young - met) & (self.children.keys() | self._blank):
             self._look_again(pid)
 
     def _gone(self, young: Set[int], measure: bool) -> set[int]:
@@ -141,8 +152,5 @@ class Kin:
         self.children[pid] = Child(pid, ppid, stat.created_at, environ, stat.born, native.image(pid))
 
 
-def adopted() -> set[int]:
-    """Those whose parent is pid 1, or the systemd of a user, which adopts orphans in its place: prctl(2)."""
-    children = native.children(1)
-    managers = [pid for pid in children if native.image(pid).endswith("/systemd")]
-    return {*children, *(pid for manager in managers for pid in native.children(manager))}
+def _adopted(adopters: Set[int]) -> set[int]:
+    return {child for adopter in adopters for child in native.children(adopter)}

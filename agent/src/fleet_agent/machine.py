@@ -2,32 +2,31 @@
 
 import hashlib
 import os
-import platform
 import pwd
 import sys
 import time
 
-import psutil
-
-from fleet_agent import __version__
+from fleet_agent import __version__, native
 from fleet_agent.files import read_small
 from fleet_agent.wire import SCHEMA, Hello
 
 # machine-id(5): the id must not be shown to others as it is; hash it with a key of the application.
 _HOST_ID_KEY = b"fleet-sessions host id, 1"
+_PYTHON = sys.version.split()[0]
 _MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostid")
 
 
 def hello() -> Hello:
     """The first line of the agent, as of now."""
+    system = os.uname()
     return Hello(
         schema=SCHEMA,
         agent_version=__version__,
         host_id=host_id(machine_id()),
         boot_id=boot_id(),
-        hostname=platform.node(),
-        os=f"{platform.system()} {platform.release()} {platform.machine()}",
-        python=platform.python_version(),
+        hostname=system.nodename,
+        os=f"{system.sysname} {system.release} {system.machine}",
+        python=_PYTHON,
         user=user_name(os.geteuid()),
         now=time.time(),
     )
@@ -36,7 +35,7 @@ def hello() -> Hello:
 def probe() -> str:
     """What a collector's probe wants to know, as its script says it where no key is restricted."""
     return (
-        f"python={sys.executable} {platform.python_version()}\n"
+        f"python={sys.executable} {_PYTHON}\n"
         f"agent={os.path.abspath(sys.argv[0])} fleet-agent {__version__}\nprobed=yes"
     )
 
@@ -55,7 +54,7 @@ def machine_id() -> bytes:
             continue
         if found and found != b"uninitialized":
             return found
-    return _apple_host_uuid() or os.fsencode(platform.node())
+    return _apple_host_uuid() or os.fsencode(os.uname().nodename)
 
 
 def boot_id() -> str:
@@ -63,7 +62,7 @@ def boot_id() -> str:
     try:
         return read_small("/proc/sys/kernel/random/boot_id", 64).decode("ascii").strip()
     except OSError:
-        return f"booted-at-{psutil.boot_time():.0f}"
+        return f"booted-at-{native.booted_at():.0f}"
 
 
 def user_name(uid: int) -> str:

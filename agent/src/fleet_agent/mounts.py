@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable
 
-import psutil
+from fleet_agent import native
 
 TTL_S = 60.0
 
@@ -26,7 +26,7 @@ class Mounts:
         """Whether the file system that `path` is on is shared with other hosts."""
         if self._clock() >= self._due_s:
             self._due_s = self._clock() + TTL_S
-            self._types = {p.mountpoint: p.fstype for p in psutil.disk_partitions(all=True)}
+            self._types = native.file_systems()
         return _NETWORK.fullmatch(file_system(path, self._types)) is not None
 
 

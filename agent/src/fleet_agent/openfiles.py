@@ -13,7 +13,7 @@ from collections.abc import Callable, Set
 
 import msgspec
 
-from fleet_agent import native, procfs
+from fleet_agent import procfs
 
 FULL_S = 300.0
 
@@ -43,7 +43,9 @@ class OpenFiles:
         `glance` is of just before. `telling` says which of them it takes to see that all are as they were.
         """
         if not procfs.AVAILABLE:
-            return native.open_files(pid, wanted)
+            from fleet_agent import portable
+
+            return portable.open_files(pid, wanted)
         known = self._known.get(pid)
         if known is None or not self._holds(known, glance):
             found = procfs.open_files(pid, wanted)

@@ -1,7 +1,7 @@
 """Which TCP ports the sessions' processes listen on, asked now and then."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Ports:
         held = {pid: self._look(pid, at, due) for pid, at in born.items()}
         if due or held != self._held:
             self._held = held
-            self._ports = self._read(now_s) if procfs.AVAILABLE else native.listening_ports(born)
+            self._ports = self._read(now_s) if procfs.AVAILABLE else _asked(born)
         return self._ports
 
     def _look(self, pid: int, born: float, due: bool) -> _Held:
@@ -70,3 +70,9 @@ class Ports:
             self._listening = procfs.listening_sockets()
         found = {pid: held.sockets & self._listening.keys() for pid, held in self._held.items()}
         return {pid: tuple(sorted({self._listening[i] for i in some})) for pid, some in found.items() if some}
+
+
+def _asked(pids: Iterable[int]) -> PortsOf:
+    from fleet_agent import portable
+
+    return portable.listening_ports(pids)

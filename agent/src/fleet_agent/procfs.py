@@ -1,11 +1,12 @@
-"""The few facts of a process that are read at every tick, straight from Linux's /proc.
+"""The few facts of processes and of the machine that the agent asks for, straight from Linux's /proc.
 
-psutil gives the same, and `processes` uses it on other systems and for everything that is asked rarely; but it
-costs ten times as much per process, and these are asked of every process of the host. Formats: proc(5),
-proc_pid_stat(5).
+psutil gives the same, and `portable` takes it on other systems; but it costs ten times as much per process, and
+these are asked of every process of the host; and to import it takes as long as to start Python. The tests hold
+the two against each other. Formats: proc(5), proc_pid_stat(5).
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ MAX_TABLE_BYTES = 1 << 20  # some 7,000 connections
 _TABLE_BLOCK_BYTES = 64 << 10
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_ESCAPED = re.compile(rb"\\([0-3][0-7]{2})")
 _PTS_MAJORS = range(136, 144)  # Documentation/admin-guide/devices.txt
 
 
@@ -131,11 +133,10 @@ def stat(pid: int) -> Stat | None:
         return None
     ticks, cpu_ticks = int(fields[19]), sum(map(int, fields[11:15]))
     # psutil adds the second in which the machine booted; this is exact, and follows the clock when it is set.
-    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return Stat(
         int(fields[1]),
         ticks,
-        round(booted_at + ticks / _TICKS_PER_S, 3),  # the two clocks are not read in the same microsecond
+        round(booted_at() + ticks / _TICKS_PER_S, 3),  # the two clocks are not read in the same microsecond
         tty_name(int(fields[4])),
         cpu_ticks / _TICKS_PER_S,
         int(fields[21]) * _PAGE_BYTES,
@@ -190,6 +191,11 @@ def glance(pid: int) -> Glance:
     return status.st_ino, status.st_size
 
 
+def cwd(pid: int) -> str | None:
+    """The directory of a process; None where it may not be seen."""
+    return target(f"/proc/{pid}/cwd") or None
+
+
 def target(link: str) -> str:
     """What an open file is; "" when it was closed meanwhile."""
     try:
@@ -218,6 +224,53 @@ def parse_listening(table: bytes) -> dict[int, int]:
     """The same, from the text of one table: proc_pid_net(5). The kernel lists the listening ones first."""
     rows = [line.split() for line in table.splitlines() if b" 0A " in line]
     return {int(r[9]): int(r[1].rpartition(b":")[2], 16) for r in rows if len(r) > 9 and r[3] == b"0A"}
+
+
+def busy() -> tuple[float, float]:
+    """CPU seconds since the machine started, of all CPUs: of work, and of all: proc_stat(5).
+
+    Waiting for a disk is no work. What guests used is counted in the first two columns already.
+    """
+    return parse_busy(_read("/proc/stat"))
+
+
+def parse_busy(text: bytes) -> tuple[float, float]:
+    """The same, from its first line: user, nice, system, idle, iowait, irq, softirq, steal, ..."""
+    ticks = [int(field) for field in text.partition(b"\n")[0].split()[1:9]]
+    return (sum(ticks) - sum(ticks[3:5])) / _TICKS_PER_S, sum(ticks) / _TICKS_PER_S
+
+
+def memory() -> tuple[int, int] | None:
+    """Bytes of memory: all, and what is available without swapping: proc_meminfo(5)."""
+    return parse_memory(_read("/proc/meminfo"))
+
+
+def parse_memory(text: bytes) -> tuple[int, int] | None:
+    """The same, from the text. None where it does not say (with ProcSubset=pid of systemd it is empty)."""
+    kib = {fields[0]: int(fields[1]) for fields in map(bytes.split, text.splitlines()) if len(fields) > 1}
+    if not {b"MemTotal:", b"MemAvailable:"} <= kib.keys():
+        return None
+    return kib[b"MemTotal:"] << 10, kib[b"MemAvailable:"] << 10
+
+
+def booted_at() -> float:
+    """When the machine started, in epoch seconds, as its clock says now."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def file_systems() -> dict[str, str]:
+    """The type of each file system, by its mount point: fstab(5). The last one mounted there counts."""
+    return parse_mounts(_read_all("/proc/self/mounts", MAX_TABLE_BYTES))
+
+
+def parse_mounts(text: bytes) -> dict[str, str]:
+    """The same, from the text; blanks and the like in a path are written as \\040."""
+    rows = [fields for line in text.splitlines() if len(fields := line.split(b" ")) > 2]
+    return {os.fsdecode(_ESCAPED.sub(_unescape, path)): os.fsdecode(kind) for _, path, kind, *_ in rows}
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 8)])
 
 
 def hides_processes() -> bool:

@@ -4,8 +4,6 @@ import os
 import time
 from collections.abc import Callable
 
-import psutil
-
 from fleet_agent import native
 from fleet_agent.tail import Source
 from fleet_agent.wire import Cost, Vitals
@@ -38,15 +36,15 @@ class Machine:
         return self._vitals
 
     def _read(self) -> Vitals:
-        before, self._busy = self._busy, _busy()
-        memory = psutil.virtual_memory()
+        before, self._busy = self._busy, native.busy()
+        memory_bytes, used_bytes = _memory()
         total, free = (None, None) if self._is_remote(self._home) else _disk(self._home)
         return Vitals(
-            cpus=psutil.cpu_count(),
+            cpus=os.cpu_count(),
             cpu_percent=_percent(before, self._busy) if before else None,
-            load_1m=round(os.getloadavg()[0], 1),
-            memory_bytes=memory.total,
-            memory_used_bytes=coarse(memory.total - memory.available),
+            load_1m=_load(),
+            memory_bytes=memory_bytes,
+            memory_used_bytes=used_bytes,
             disk_bytes=total,
             disk_free_bytes=free,
         )
@@ -57,11 +55,17 @@ def coarse(size_bytes: int) -> int:
     return round(size_bytes / _COARSE_BYTES) * _COARSE_BYTES
 
 
-def _busy() -> tuple[float, float]:
-    times = psutil.cpu_times()
-    guest_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user and nice too
-    all_s = sum(times) - guest_s
-    return all_s - times.idle - getattr(times, "iowait", 0.0), all_s
+def _load() -> float | None:
+    try:
+        return round(os.getloadavg()[0], 1)
+    except OSError:
+        return None
+
+
+def _memory() -> tuple[int | None, int | None]:
+    """All of it, and what is in use."""
+    found = native.memory()
+    return (found[0], coarse(found[0] - found[1])) if found else (None, None)
 
 
 def _percent(before: tuple[float, float], now: tuple[float, float]) -> float | None:

@@ -4,7 +4,6 @@ Each listens on a Unix socket of its CODEX_HOME that speaks WebSocket. A connect
 """
 
 import os
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -119,6 +118,8 @@ class Connection:
     """A WebSocket over the Unix socket at `path`. `by_s` is monotonic. Every method raises `OSError`."""
 
     def __init__(self, path: str, by_s: float) -> None:
+        import socket  # like the WebSocket, for hosts that have such a daemon
+
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # Only here: they take as long to import as all the rest of the agent, and most hosts run no daemon.
         from websockets.client import ClientProtocol

@@ -76,6 +76,8 @@ class Codex:
         self._problems: list[Problem] = []
         # As of the last reading:
         self._held: tuple[list[Held], Holdings] = ([], holdings([]))
+        self._wanted: list[Thread] = []
+        self._wanted_for: tuple[Holdings, Loose] = (self._held[1], {})
         self._before: dict[str, Thread] = {}
         self._rows: dict[str, _Row] = {}
 
@@ -128,31 +130,25 @@ class Codex:
 
     def _threads(self, held: Holdings, loose: Loose) -> list[Thread]:
         """Every thread with what its file says. Files that are not needed any more are forgotten."""
-        plain_last = sorted(loose.items(), key=lambda item: not item[0].endswith(SUFFIX))
-        paths = {thread_id: path for path, (thread_id, _) in plain_last}
-        wanted = [
-            # A thread may be loaded, and its rollout not opened yet.
-            Thread(thread_id, holder.home, holder.path or paths.pop(thread_id, None), holder)
-            for thread_id, holder in held.threads.items()
-        ]
-        wanted += [Thread(thread_id, _home_above(path), path) for thread_id, path in paths.items()]
-        used = {thread.path for thread in wanted}
-        self._files = {path: file for path, file in self._files.items() if path in used}
+        if self._wanted_for[0] is not held or self._wanted_for[1] != loose:
+            self._wanted_for, self._wanted = (held, loose), _wanted(held, loose)
+            used = {thread.path for thread in self._wanted}
+            self._files = {path: file for path, file in self._files.items() if path in used}
         budget = Budget(READ_BUDGET_BYTES)
-        threads = [self._read(thread, thread.path, budget) if thread.path else thread for thread in wanted]
+        threads = [self._read(t, t.path, budget) if t.path else t for t in self._wanted]
         return self._accounted([thread for thread in threads if thread.holder or not thread.gone])
 
     def _accounted(self, threads: list[Thread]) -> list[Thread]:
         """The threads with what they spent. The least to read comes first: gigabytes keep nobody waiting."""
         budget = Budget(self._account_bytes)
-        files = {thread.id: self._files[thread.path] for thread in threads if thread.path in self._files}
-        grown = [file for file in files.values() if file.unaccounted_bytes]
+        grown = [file for file in self._files.values() if file.unaccounted_bytes]
         for file in sorted(grown, key=lambda file: file.unaccounted_bytes):
             try:
                 file.account(budget)
             except Exception as exc:
                 self._bug(exc, file.path)
-        threads = [_with_usage(t, files[t.id]) if t.id in files else t for t in threads]
+        if grown:
+            threads = [_with_usage(t, self._files[t.path]) if t.path in self._files else t for t in threads]
         self._before = {thread.id: thread for thread in threads}
         return threads
 
@@ -188,6 +184,7 @@ class Codex:
             show_steps=self._show_steps,
             modified_at=file.modified_at,
             prompt=file.prompt,
+            usage=file.usage,
             readings=file.readings,
         )
 
@@ -260,6 +257,18 @@ class Codex:
 
     def _problem(self, kind: str, message: str, path: str | None = None) -> None:
         self._problems.append(Problem(kind, message, path))
+
+
+def _wanted(held: Holdings, loose: Loose) -> list[Thread]:
+    """Every thread, and which file to read of it."""
+    plain_last = sorted(loose.items(), key=lambda item: not item[0].endswith(SUFFIX))
+    paths = {thread_id: path for path, (thread_id, _) in plain_last}
+    wanted = [
+        # A thread may be loaded, and its rollout not opened yet.
+        Thread(thread_id, holder.home, holder.path or paths.pop(thread_id, None), holder)
+        for thread_id, holder in held.threads.items()
+    ]
+    return wanted + [Thread(thread_id, _home_above(path), path) for thread_id, path in paths.items()]
 
 
 def _is_as_before(before: Thread, thread: Thread, file: ThreadFile) -> bool:

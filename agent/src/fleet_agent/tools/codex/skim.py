@@ -89,7 +89,7 @@ class Skim:
         """Go on as far as the budget allows."""
         if source.size < self._offset:
             return  # it was cut: the next look at it begins anew
-        buffer = bytearray(MAX_LINE_BYTES + min(BLOCK_BYTES, source.size - self._offset))
+        buffer = bytearray(min(MAX_LINE_BYTES + BLOCK_BYTES, source.size - self._offset))
         room, held = memoryview(buffer), 0
         while (left := source.size - self._offset - held) > 0 and budget.left_bytes > 0:
             wanted = min(len(buffer) - held, left, budget.left_bytes)

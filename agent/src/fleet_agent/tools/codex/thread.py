@@ -16,6 +16,7 @@ LONG_TURN_BYTES = 8 << 20  # of a longer one only the start and the end are read
 TURN_HEAD_BYTES = 256 << 10
 TURN_TAIL_BYTES = 2 << 20
 PROMPT_REACH_BYTES = 1 << 20
+LITTLE_BYTES = 64 << 10  # 0.1 ms
 
 
 class ThreadFile:
@@ -80,7 +81,14 @@ class ThreadFile:
                 self._read(self.facts, source, budget)
             if self.facts:
                 self._find_prompt(source, self.facts.meta)
+            self._account_for_little(source)
         self.usage = self._usage()
+
+    def _account_for_little(self, source: Source) -> None:
+        """What a reading appends is a few lines: the account goes on while the file is open."""
+        left_bytes = self.unaccounted_bytes
+        if self._skim and 0 < left_bytes <= LITTLE_BYTES:
+            self._skim.read(source, Budget(left_bytes))
 
     def _usage(self) -> Usage:
         if self.facts is None:
