@@ -9,6 +9,7 @@ import pytest
 from fleet import backoff
 from fleet.config import HostSpec, Timeouts
 from fleet.errors import ErrorKind, HostFailure, Phase
+from fleet.transport import jumps as jumps_module
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.jumps import Jumps
 
@@ -66,6 +67,35 @@ def test_many_hosts_share_one_connection() -> None:
         assert bastion.attempts == 2
         jumps.close()
         assert bastion.lines[1].closed
+
+    asyncio.run(scene())
+
+
+def test_a_jump_host_that_nobody_goes_through_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A while after the last one has ended, not before; who comes in time keeps it."""
+    monkeypatch.setattr(jumps_module, "LINGER_S", 0.1)
+    bastion = Bastion()
+
+    async def scene() -> None:
+        jumps = Jumps(bastion.connect)
+        jump = await jumps.to(BASTION, Deadlines(Timeouts()))
+        jump.enter("one")
+        jump.enter("other")
+        jump.leave("one")
+        jump.leave("one")  # a handshake that failed is told of twice
+        await asyncio.sleep(0.2)
+        assert not bastion.lines[0].closed
+        jump.leave("other")
+        await asyncio.sleep(0.05)
+        jump.enter("third")
+        await asyncio.sleep(0.2)
+        assert not bastion.lines[0].closed
+        jump.leave("third")
+        await asyncio.sleep(0.2)
+        assert bastion.lines[0].closed
+        await ask(jumps, 3)
+        assert bastion.attempts == 2
+        jumps.close()
 
     asyncio.run(scene())
 

@@ -114,6 +114,35 @@ def counting_server() -> Iterator[tuple[int, list[int]]]:
         loop.close()
 
 
+def test_a_jump_host_is_left_when_nothing_goes_through_it(
+    ssh_fleet: Callable[..., SshFleet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hosts that were taken out, or are reached in another way now, keep no login open there."""
+    monkeypatch.setattr(jumps, "LINGER_S", 0.3)
+    lab = ssh_fleet(hosts=2)
+    tables = inventory.tables(lab, agent_command=str(steady(tmp_path / "steady")))
+    direct = config.parse(tables, None).hosts["h0002"]
+    tables["hosts"]["h0002"]["jump"] = "h0001"
+    behind = config.parse(tables, None).hosts["h0002"]
+
+    async def scene() -> None:
+        async def until(link: str, spec: config.HostSpec) -> None:
+            followed.set_hosts([spec])
+            while followed.fleet.hosts["h0002"].link != link:
+                await followed.changed(followed.fleet.version)
+
+        async with Streams(0.3) as followed, asyncio.timeout(40):
+            await until("up", behind)
+            assert lab.sessions()["h0001"]
+            followed.set_hosts([])
+            await until("up", direct)
+            while lab.sessions().get("h0001"):
+                await asyncio.sleep(0.05)
+
+    asyncio.run(scene())
+    assert lab.logins("h0001") == 1
+
+
 def test_hosts_behind_a_jump_host_that_died_in_silence_come_back(
     ssh_fleet: Callable[..., SshFleet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ is set until the agent runs, because sshd's first answers wait for an ACK that L
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import asyncssh
@@ -42,11 +43,17 @@ def base_options() -> asyncssh.SSHClientConnectionOptions:
 
 
 class Client(asyncssh.SSHClient):
-    """Remembers the host key that was not trusted, for the message."""
+    """Remembers the host key that was not trusted, for the message; calls `lost` when its connection ends."""
 
     def __init__(self) -> None:
         self.presented: str | None = None
         self.offered = ""
+        self.lost: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncssh tells of the end, of one that was made."""
+        if self.lost:
+            self.lost()
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Asked only about a key that known_hosts does not hold: never trusted."""

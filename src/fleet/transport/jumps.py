@@ -17,14 +17,39 @@ HANDSHAKES_PER_JUMP = 8
 # Of a connection over which nothing comes. Without this, the hosts behind it would go on asking for tunnels
 # through a connection whose other end is gone.
 KEEPALIVE_S, KEEPALIVES_LOST = 10.0, 3
+# How long one stays that nothing goes through: longer than the pauses of a host behind it that comes and goes.
+# A jump host that was taken out of hosts.toml, or is reached in another way now, is left by then.
+LINGER_S = 120.0
 
 
 class Jump:
-    """A connection that others are tunnelled through."""
+    """A connection that others are tunnelled through, open until `LINGER_S` after the last of them."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
         self.connection = connection
         self.handshakes = asyncio.Semaphore(HANDSHAKES_PER_JUMP)
+        self._users: set[object] = set()
+        self._closing: asyncio.TimerHandle | None = None
+
+    def enter(self, user: object) -> None:
+        """Somebody begins to go through it."""
+        self._users.add(user)
+        if self._closing:
+            self._closing.cancel()
+
+    def leave(self, user: object) -> None:
+        """That one has ended; may be said again."""
+        self._users.discard(user)
+        if not self._users:
+            if self._closing:
+                self._closing.cancel()
+            self._closing = asyncio.get_running_loop().call_later(LINGER_S, self.connection.close)
+
+    def close(self) -> None:
+        """End it now."""
+        if self._closing:
+            self._closing.cancel()
+        self.connection.close()
 
 
 class Jumps:
@@ -84,7 +109,7 @@ class _Attempt:
     def close(self) -> None:
         self.task.cancel()
         if self.task.done() and not self.task.cancelled() and not self.task.exception():
-            self.task.result().connection.close()
+            self.task.result().close()
 
     def _done(self, task: asyncio.Future[Jump]) -> None:
         exc = None if task.cancelled() else task.exception()

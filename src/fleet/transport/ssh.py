@@ -191,8 +191,14 @@ class Dialer:
                         raise failures.handshake(exc, to.where, f"{to.user}@{to.host}", offered) from None
                     raise
         jump = await self._jumps.to(to.jump, deadlines)
-        async with Turn(jump.handshakes, deadlines):
-            return await handshake(to, options, client, deadlines, through=jump.connection)
+        jump.enter(client)
+        client.lost = partial(jump.leave, client)
+        try:
+            async with Turn(jump.handshakes, deadlines):
+                return await handshake(to, options, client, deadlines, through=jump.connection)
+        except BaseException:
+            jump.leave(client)
+            raise
 
     def _prepare(self, to: Login, client: Client) -> asyncssh.SSHClientConnectionOptions:
         """The options of one connection: a copy of the common ones, with what differs filled in."""
