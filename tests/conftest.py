@@ -1,5 +1,7 @@
 """Fixtures that more than one test module uses; the lab's own are explained in tests/lab."""
 
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from lab.claude import ClaudeHome
 from lab.codex import CodexHome
 from lab.control import Control
+from lab.driven import home_with_daemon
 from lab.mock_anthropic import MockAnthropic
 from lab.mock_responses import MockResponses
 from lab.opencode import OpencodeHome
@@ -30,6 +33,13 @@ def mock_api() -> Iterator[MockResponses]:
 def codex_home(mock_api: MockResponses) -> Iterator[CodexHome]:
     """A CODEX_HOME of its own for the real Codex, with everything that runs in it ended afterwards."""
     with CodexHome(mock_api.url) as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
+def daemon_home(mock_api: MockResponses) -> Iterator[CodexHome]:
+    """A home with a Codex daemon, which a module's tests share: the daemon's first start copies 440 MB."""
+    with home_with_daemon(mock_api.url) as home:
         yield home
 
 
@@ -59,6 +69,18 @@ def control(tmp_path: Path) -> Iterator[Control]:
     """`fleet-agent control` with a stand-in for Codex; its runs are ended afterwards."""
     with stand_in_control(tmp_path) as control:
         yield control
+
+
+@pytest.fixture
+def tmux_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for the socket, `s`, of a tmux server of this test alone; a home without configuration."""
+    with tempfile.TemporaryDirectory(prefix="fleet-tmux-") as directory:
+        root = Path(directory)
+        (root / "home").mkdir()
+        monkeypatch.setenv("HOME", str(root / "home"))
+        monkeypatch.setenv("TMUX", "/nowhere,1,0")  # as for whoever runs fleet in tmux
+        yield root
+        subprocess.run(["tmux", "-S", str(root / "s"), "kill-server"], capture_output=True)
 
 
 @pytest.fixture

@@ -37,6 +37,19 @@ def lock_path(home: Path, thread: str) -> Path:
     return path
 
 
+def written(path: Path, at: float, data: bytes = b"") -> Path:
+    """A file whose last change was at `at`, in a directory that is made for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (at, at))
+    return path
+
+
+def named(thread: str, name: str | None) -> str:
+    """A line of session_index.jsonl: what a thread is called from then on."""
+    return json.dumps({"id": thread, "thread_name": name, "updated_at": "2026-11-21T02:33:43Z"}) + "\n"
+
+
 def sample(name: str) -> bytes:
     """A rollout that a real Codex wrote."""
     return (DATA / f"{name}.jsonl").read_bytes()

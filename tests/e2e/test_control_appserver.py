@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,31 +23,24 @@ from fleet_agent.control.events import (
     Used,
 )
 from lab.codex import CodexHome
-from lab.driven import TARGET, WITHIN_S, Running, done, home_with_daemon, refused, running, soon
+from lab.driven import TARGET, WITHIN_S, Running, done, refused, running, soon
 from lab.mock_responses import MockResponses
 
 pytestmark = pytest.mark.codex
 
 
-@pytest.fixture(scope="module")
-def home(mock_api: MockResponses) -> Iterator[CodexHome]:
-    """A home with a daemon, in which Codex asks before it leaves the sandbox."""
-    with home_with_daemon(mock_api.url) as home:
-        yield home
-
-
-def test_a_session_from_start_to_stop(home: CodexHome) -> None:
+def test_a_session_from_start_to_stop(daemon_home: CodexHome) -> None:
     """A turn to its end, a further one, steering, an approval, a question, an interruption: all told, once."""
 
     async def story() -> tuple[Running, Outcome]:
-        async with running(home, "SAY one") as ours:
+        async with running(daemon_home, "SAY one") as ours:
             await ours.until(TurnEnded)
             assert await ours.send("ESC touch asked ;; SAY two") == "as a new turn"
             await ours.until(ApprovalRequested)
             (waits,) = ours.driver.pending()
             assert isinstance(waits.request, ApprovalRequested)
             assert waits.request.command == "/bin/bash -lc 'touch asked'"
-            assert waits.cwd == str(home.project)
+            assert waits.cwd == str(daemon_home.project)
             assert await ours.send("SAY steered") == "into the running turn"
             done(await ours.driver.act(wire.Decide(TARGET, "accept", by="me")))
             assert refused(await ours.driver.act(wire.Decide(TARGET, "accept"))) == "already_resolved"
@@ -79,18 +71,18 @@ def test_a_session_from_start_to_stop(home: CodexHome) -> None:
     totals = [used.total.total for used in ours.of(Used) if used.total]
     assert totals == sorted(totals)
     assert totals[0] > 0
-    assert (home.project / "asked").exists()
+    assert (daemon_home.project / "asked").exists()
     assert not [failure for failure in ours.of(Failure) if failure.source != "warning"]
 
 
-def test_a_resumed_session_does_not_tell_its_past(home: CodexHome) -> None:
+def test_a_resumed_session_does_not_tell_its_past(daemon_home: CodexHome) -> None:
     """History that is replayed is told to nobody, and ends no turn."""
 
     async def story() -> tuple[str, Running]:
-        async with running(home, "SAY past") as first:
+        async with running(daemon_home, "SAY past") as first:
             await first.until(TurnEnded)
             session_id = first.of(SessionStarted)[0].session_id
-        async with running(home, "SAY present", resume=session_id) as second:
+        async with running(daemon_home, "SAY present", resume=session_id) as second:
             await second.until(TurnEnded)
         return session_id, second
 
@@ -100,13 +92,13 @@ def test_a_resumed_session_does_not_tell_its_past(home: CodexHome) -> None:
     assert len(second.of(TurnStarted)) == len(second.of(TurnEnded)) == 1
 
 
-def test_a_fork_goes_on_with_a_copy(home: CodexHome, mock_api: MockResponses) -> None:
+def test_a_fork_goes_on_with_a_copy(daemon_home: CodexHome, mock_api: MockResponses) -> None:
     """The copy knows what was said and has an id of its own; the session it is of, still open, is as it was."""
 
     async def story() -> tuple[Running, Running]:
-        async with running(home, "SAY original") as first:
+        async with running(daemon_home, "SAY original") as first:
             await first.until(TurnEnded)
-            async with running(home, "SAY copied", fork=first.of(SessionStarted)[0].session_id) as copy:
+            async with running(daemon_home, "SAY copied", fork=first.of(SessionStarted)[0].session_id) as copy:
                 await copy.until(TurnEnded)
             await first.send("SAY untouched")
             await first.until(TurnEnded, 2)
@@ -121,11 +113,11 @@ def test_a_fork_goes_on_with_a_copy(home: CodexHome, mock_api: MockResponses) ->
 
 
 @pytest.mark.parametrize("failure", ["429", "500", "QUOTA", "DISCONNECT"])
-def test_a_turn_that_fails(home: CodexHome, failure: str) -> None:
+def test_a_turn_that_fails(daemon_home: CodexHome, failure: str) -> None:
     """Each failure of the model API ends the turn as failed, with Codex's words, and the session lives on."""
 
     async def story() -> Running:
-        async with running(home, f"FAIL {failure}") as ours:
+        async with running(daemon_home, f"FAIL {failure}") as ours:
             await ours.until(TurnEnded)
             await ours.send("SAY again")
             await ours.until(TurnEnded, 2)
@@ -138,11 +130,11 @@ def test_a_turn_that_fails(home: CodexHome, failure: str) -> None:
     assert [error.retrying for error in ours.of(Failure)][-1] is False
 
 
-def test_the_daemon_is_killed_in_mid_turn(home: CodexHome) -> None:
+def test_the_daemon_is_killed_in_mid_turn(daemon_home: CodexHome) -> None:
     """The turn is told to have ended, nothing is told twice, the session goes on in a new daemon."""
 
     async def story() -> Running:
-        async with running(home, "HOLD killed SAY never") as ours:
+        async with running(daemon_home, "HOLD killed SAY never") as ours:
             await ours.until(Prompted)
             attached = ours.driver._attached
             assert attached
@@ -164,15 +156,15 @@ def test_the_daemon_is_killed_in_mid_turn(home: CodexHome) -> None:
     assert len(ours.of(Prompted)) == len(ours.of(TurnStarted)) == 2
 
 
-def test_the_policy_answers_what_it_allows_and_is_audited(home: CodexHome) -> None:
+def test_the_policy_answers_what_it_allows_and_is_audited(daemon_home: CodexHome) -> None:
     """A command that the policy allows runs without a person, and is written down; another one waits."""
-    policy = Path(home.env["HOME"]) / ".config/fleet-agent/policy.json"
+    policy = Path(daemon_home.env["HOME"]) / ".config/fleet-agent/policy.json"
     policy.parent.mkdir(parents=True)
-    rule = {"command": ["touch", "allowed"], "cwd": str(home.project), "escalated": True}
+    rule = {"command": ["touch", "allowed"], "cwd": str(daemon_home.project), "escalated": True}
     policy.write_bytes(msgspec.json.encode({"allow": [rule]}))
 
     async def story() -> Running:
-        async with running(home, "ESC touch allowed ;; ESC touch other ;; SAY on") as ours:
+        async with running(daemon_home, "ESC touch allowed ;; ESC touch other ;; SAY on") as ours:
             await ours.until(ApprovalRequested, 2)
             assert len(ours.driver.pending()) == 1
             done(await ours.driver.act(wire.Decide(TARGET, "decline", by="me")))
@@ -187,8 +179,8 @@ def test_the_policy_answers_what_it_allows_and_is_audited(home: CodexHome) -> No
         ("policy", "accept"),
         ("me", "decline"),
     ]
-    assert (home.project / "allowed").exists()
-    assert not (home.project / "other").exists()
+    assert (daemon_home.project / "allowed").exists()
+    assert not (daemon_home.project / "other").exists()
     lines = [msgspec.json.decode(line) for line in _audit(ours.state)]
     assert [(line["by"], line["decision"], line["outcome"]) for line in lines] == [
         ("policy", "accept", "begun"),
@@ -232,11 +224,11 @@ def test_a_release_without_a_daemon(mock_api: MockResponses, version: str) -> No
     assert not any(process.lives() for process in first.spawned + second.spawned)
 
 
-def test_what_cannot_be_begun_is_refused_in_codex_s_words(home: CodexHome) -> None:
+def test_what_cannot_be_begun_is_refused_in_codex_s_words(daemon_home: CodexHome) -> None:
     """A session that is not there cannot be resumed: nothing is started in its place."""
 
     async def story() -> None:
-        async with running(home, "SAY x", resume="01a1fbf9-219d-79d3-a5bb-b436bb856aec") as ours:
+        async with running(daemon_home, "SAY x", resume="01a1fbf9-219d-79d3-a5bb-b436bb856aec") as ours:
             with pytest.raises(SpawnFailed, match="01a1fbf9"):
                 await ours.outcome
             assert not ours.events

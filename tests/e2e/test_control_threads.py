@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -30,7 +30,6 @@ from lab.driven import (
     Running,
     act,
     done,
-    home_with_daemon,
     new_tui,
     pending,
     refused,
@@ -38,70 +37,65 @@ from lab.driven import (
     soon,
     until_idle,
 )
-from lab.mock_responses import MockResponses
 
 pytestmark = pytest.mark.codex
 
 
-@pytest.fixture(scope="module")
-def home(mock_api: MockResponses) -> Iterator[CodexHome]:
-    """A home with a daemon, in which Codex asks before it leaves the sandbox."""
-    with home_with_daemon(mock_api.url) as home:
-        yield home
-
-
-def test_a_terminal_s_approval_is_answered_from_elsewhere(home: CodexHome) -> None:
+def test_a_terminal_s_approval_is_answered_from_elsewhere(daemon_home: CodexHome) -> None:
     """Approved, then denied, by another client: the terminal UI goes on. Of two answers, one counts."""
 
     async def story() -> None:
-        tui, thread = await new_tui(home)
+        tui, thread = await new_tui(daemon_home)
         target = wire.Target(id=thread)
         tui.type("ESC touch approved ;; SAY went-on")
-        waits = await pending(home)
+        waits = await pending(daemon_home)
         assert isinstance(waits.request, ApprovalRequested)
         assert (waits.session_id, waits.request.command) == (thread, "/bin/bash -lc 'touch approved'")
         gone = wire.Target(id=thread, pids=(1,))
-        assert refused(await act(home, thread, wire.Decide(gone, "accept"))) == "stale"
+        assert refused(await act(daemon_home, thread, wire.Decide(gone, "accept"))) == "stale"
         both = await asyncio.gather(
-            *(act(home, thread, wire.Decide(target, "accept", waits.request.request_id)) for _ in range(2))
+            *(
+                act(daemon_home, thread, wire.Decide(target, "accept", waits.request.request_id))
+                for _ in range(2)
+            )
         )
         assert any(isinstance(reply, wire.Done) for reply in both)
-        late = await act(home, thread, wire.Decide(target, "decline", waits.request.request_id))
+        late = await act(daemon_home, thread, wire.Decide(target, "decline", waits.request.request_id))
         assert refused(late) == "already_resolved"
         await asyncio.to_thread(tui.wait_for, "• went-on")
-        assert (home.project / "approved").exists()
+        assert (daemon_home.project / "approved").exists()
 
         tui.type("ESC touch denied ;; SAY without-it")
-        await pending(home)
-        done(await act(home, thread, wire.Decide(target, "decline")))
+        await pending(daemon_home)
+        done(await act(daemon_home, thread, wire.Decide(target, "decline")))
         await asyncio.to_thread(tui.wait_for, "• without-it")
-        assert not (home.project / "denied").exists()
+        assert not (daemon_home.project / "denied").exists()
 
-        done(await act(home, thread, wire.Send(target, "ASK which ;; SAY thanks")))
-        asked = await pending(home)
+        done(await act(daemon_home, thread, wire.Send(target, "ASK which ;; SAY thanks")))
+        asked = await pending(daemon_home)
         assert isinstance(asked.request, Asked)
-        done(await act(home, thread, wire.Answer(target, {asked.request.questions[0].id: ("Beta",)})))
+        done(await act(daemon_home, thread, wire.Answer(target, {asked.request.questions[0].id: ("Beta",)})))
         await asyncio.to_thread(tui.wait_for, "• thanks")
         tui.close()
 
     asyncio.run(story())
 
 
-def test_a_session_of_others_is_followed_steered_and_interrupted(home: CodexHome) -> None:
+def test_a_session_of_others_is_followed_steered_and_interrupted(daemon_home: CodexHome) -> None:
     """Everything that a terminal UI shows of the turn can be followed, and what is sent appears there."""
 
     async def story() -> list[Event]:
-        tui, thread = await new_tui(home)
-        at, target = str(home.home), wire.Target(id=thread)
+        tui, thread = await new_tui(daemon_home)
+        at, target = str(daemon_home.home), wire.Target(id=thread)
         events: list[Event] = []
         following = asyncio.ensure_future(foreign.follow(at, thread, events.append))
-        assert done(await act(home, thread, wire.Send(target, "SAY first"))) == "as a new turn"
+        assert done(await act(daemon_home, thread, wire.Send(target, "SAY first"))) == "as a new turn"
         await asyncio.to_thread(tui.wait_for, "• first")
-        await until_idle(home, thread)
-        done(await act(home, thread, wire.Send(target, "HOLD steered SAY never")))
+        await until_idle(daemon_home, thread)
+        done(await act(daemon_home, thread, wire.Send(target, "HOLD steered SAY never")))
         await asyncio.to_thread(tui.wait_for, "esc to interrupt")
-        assert done(await act(home, thread, wire.Send(target, "SAY steered"))) == "into the running turn"
-        done(await act(home, thread, wire.Interrupt(target)))
+        assert done(await act(daemon_home, thread, wire.Send(target, "SAY steered"))) == "into the running turn"
+        done(await act(daemon_home, thread, wire.Interrupt(target)))
         await soon(lambda: [e for e in events if isinstance(e, TurnEnded) and e.end == "aborted"], "its end")
         following.cancel()
         tui.close()
@@ -111,40 +105,42 @@ def test_a_session_of_others_is_followed_steered_and_interrupted(home: CodexHome
     assert "HOLD steered SAY never" in [event.text for event in events if isinstance(event, Prompted)]
 
 
-def test_a_subagent_is_never_sent_to_but_its_approval_is_answered(home: CodexHome) -> None:
+def test_a_subagent_is_never_sent_to_but_its_approval_is_answered(daemon_home: CodexHome) -> None:
     """Input would end its terminal; what it asks must still be answered, here by whoever runs its parent."""
 
     async def story() -> Running:
-        async with running(home, "SPAWN {ESC touch child ;; SAY child} ;; WAITAGENT ;; SAY parent") as ours:
+        async with running(
+            daemon_home, "SPAWN {ESC touch child ;; SAY child} ;; WAITAGENT ;; SAY parent"
+        ) as ours:
             await ours.until(ApprovalRequested)
             (waits,) = ours.driver.pending()
             child = waits.session_id
             assert child != ours.of(SessionStarted)[0].session_id
-            sent = await act(home, child, wire.Send(wire.Target(id=child), "hello"))
+            sent = await act(daemon_home, child, wire.Send(wire.Target(id=child), "hello"))
             assert isinstance(sent, wire.Refused)
             assert sent.kind == "not_possible"
             assert f"fleet run --fork {child}" in sent.hint
             done(await ours.driver.act(wire.Decide(TARGET, "accept")))
             await ours.until(TurnEnded)
-            async with running(home, "SAY copied", fork=child) as copy:
+            async with running(daemon_home, "SAY copied", fork=child) as copy:
                 await copy.until(TurnEnded)
                 assert copy.said() == ["copied"]
         return ours
 
     ours = asyncio.run(story())
     assert ours.said()[-1] == "parent"
-    assert (home.project / "child").exists()
+    assert (daemon_home.project / "child").exists()
     assert len(ours.of(TurnEnded)) == 1
 
 
-def test_of_several_requests_the_one_that_is_meant_is_answered(home: CodexHome) -> None:
+def test_of_several_requests_the_one_that_is_meant_is_answered(daemon_home: CodexHome) -> None:
     """Commands that are asked about at once are told apart; an answer to "the" request is refused."""
 
     async def story() -> None:
-        async with running(home, "ESC touch yes ESC touch never ;; SAY both") as ours:
+        async with running(daemon_home, "ESC touch yes ESC touch never ;; SAY both") as ours:
             await ours.until(ApprovalRequested, 2)
             session_id = ours.of(SessionStarted)[0].session_id
-            at, target = str(home.home), wire.Target(id=session_id)
+            at, target = str(daemon_home.home), wire.Target(id=session_id)
             found, _ = await foreign.pending([at])
             commands = {
                 one.request.command: one.request.request_id
@@ -152,10 +148,10 @@ def test_of_several_requests_the_one_that_is_meant_is_answered(home: CodexHome) 
                 if isinstance(one.request, ApprovalRequested)
             }
             assert set(commands) == {"/bin/bash -lc 'touch never'", "/bin/bash -lc 'touch yes'"}
-            assert refused(await act(home, session_id, wire.Decide(target, "accept"))) == "ambiguous"
+            assert refused(await act(daemon_home, session_id, wire.Decide(target, "accept"))) == "ambiguous"
             for command, request_id in commands.items():
                 decision = "accept" if command and "yes" in command else "decline"
-                done(await act(home, session_id, wire.Decide(target, decision, request_id)))
+                done(await act(daemon_home, session_id, wire.Decide(target, decision, request_id)))
             await ours.until(TurnEnded)
             resolved = ours.of(Resolved)
             assert [event.by for event in resolved] == [None, None]  # elsewhere: nobody says who
@@ -163,30 +159,30 @@ def test_of_several_requests_the_one_that_is_meant_is_answered(home: CodexHome) 
             assert refused(late) == "already_resolved"
 
     asyncio.run(story())
-    assert (home.project / "yes").exists()
-    assert not (home.project / "never").exists()
+    assert (daemon_home.project / "yes").exists()
+    assert not (daemon_home.project / "never").exists()
 
 
-def test_a_patch_is_approved_by_who_sees_what_it_changes(home: CodexHome) -> None:
+def test_a_patch_is_approved_by_who_sees_what_it_changes(daemon_home: CodexHome) -> None:
     """Whoever joins late is told which files a pending patch touches; declined, they are not touched."""
 
     async def story() -> None:
-        async with running(home, "PATCH patched.txt ;; SAY without") as ours:
+        async with running(daemon_home, "PATCH patched.txt ;; SAY without") as ours:
             told = await ours.until(ApprovalRequested)
-            waits = await pending(home)
+            waits = await pending(daemon_home)
             assert isinstance(waits.request, ApprovalRequested)
             (change,) = waits.request.changes
-            assert (change.path, change.kind) == (str(home.project / "patched.txt"), "add")
+            assert (change.path, change.kind) == (str(daemon_home.project / "patched.txt"), "add")
             assert told.changes == waits.request.changes
             target = wire.Target(id=waits.session_id)
-            done(await act(home, waits.session_id, wire.Decide(target, "decline")))
+            done(await act(daemon_home, waits.session_id, wire.Decide(target, "decline")))
             await ours.until(TurnEnded)
 
     asyncio.run(story())
-    assert not (home.project / "patched.txt").exists()
+    assert not (daemon_home.project / "patched.txt").exists()
 
 
-def test_of_answers_at_the_same_moment_one_is_done(home: CodexHome) -> None:
+def test_of_answers_at_the_same_moment_one_is_done(daemon_home: CodexHome) -> None:
     """Of clients that know nothing of each other one is told that it was done, and that is what happens.
 
     Codex says to each of them that the request is resolved, and to none whose answer it took.
@@ -195,10 +191,10 @@ def test_of_answers_at_the_same_moment_one_is_done(home: CodexHome) -> None:
 
     async def story() -> list[str]:
         asked = " ;; ".join(f"ESC touch at-once-{number}" for number in range(len(rounds)))
-        async with running(home, f"{asked} ;; SAY over") as ours, contextlib.AsyncExitStack() as joining:
+        async with running(daemon_home, f"{asked} ;; SAY over") as ours, contextlib.AsyncExitStack() as joining:
             await ours.until(ApprovalRequested)
             session_id = ours.of(SessionStarted)[0].session_id
-            others = [await joining.enter_async_context(joined(home, session_id)) for _ in range(2)]
+            others = [await joining.enter_async_context(joined(daemon_home, session_id)) for _ in range(2)]
             counted = []
             for number, decisions in enumerate(rounds):
                 request = await ours.until(ApprovalRequested, number + 1)
@@ -209,7 +205,7 @@ def test_of_answers_at_the_same_moment_one_is_done(home: CodexHome) -> None:
             return counted
 
     counted = asyncio.run(story())
-    made = [(home.project / f"at-once-{number}").exists() for number in range(len(rounds))]
+    made = [(daemon_home.project / f"at-once-{number}").exists() for number in range(len(rounds))]
     assert made == [decision == "accept" for decision in counted]
 
 
