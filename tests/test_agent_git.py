@@ -56,6 +56,30 @@ def test_a_submodule_with_a_relative_git_file(repository: Path, tmp_path: Path) 
     assert branch_of(tmp_path / "side") == "side"
 
 
+def test_a_link_into_a_repository_is_followed(repository: Path, tmp_path: Path) -> None:
+    """`codex -C LINK` names the link. What is above that is another repository, or none."""
+    (repository / "deep").mkdir()
+    git(tmp_path, "init", "-q", "-b", "dotfiles")
+    (tmp_path / "link").symlink_to(repository / "deep")
+    assert find_work_tree(f"{tmp_path}/link") == WorkTree(str(repository), f"{repository}/.git")
+
+
+def test_a_bare_repository_is_not_in_the_one_above(repository: Path) -> None:
+    """It has no work tree, and its branch is not the other one's. Nor is the inside of .git anybody's work."""
+    git(repository, "init", "-q", "--bare", "-b", "bare", "inner.git")
+    assert branch_of(repository / "inner.git") is None
+    assert branch_of(repository / "inner.git/objects") is None
+    assert branch_of(repository / ".git/refs") is None
+
+
+def test_a_worktree_whose_repository_is_gone_is_not_in_the_one_above(repository: Path) -> None:
+    """Its .git file leads nowhere; git says the same and looks no further."""
+    git(repository, "worktree", "add", "-q", "-b", "side", "below")
+    assert branch_of(repository / "below") == "side"
+    (repository / ".git/worktrees").rename(repository / ".git/gone")
+    assert branch_of(repository / "below") is None
+
+
 def test_no_repository_is_no_branch(tmp_path: Path) -> None:
     """Outside a repository, in a directory that is gone, or for a relative path, the branch is not known."""
     assert branch_of(tmp_path) is None

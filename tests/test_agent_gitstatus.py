@@ -122,6 +122,8 @@ def test_a_repository_with_a_filter_is_not_asked(repository: Path, tmp_path: Pat
         "[include]\n\tpath = ../other\n",
         '[includeIf "gitdir:/"]\n\tpath = other\n',
         "[core]\n\tworkTree = /\n",
+        '[core]\n\tworktree = ..\n\tworktree = "/"\n',
+        "[core] worktree = ..;/../../etc\n",
         "#" * gitstatus.MAX_CONFIG_BYTES,
     ],
 )
@@ -143,6 +145,20 @@ def test_the_configuration_of_a_worktree_is_that_of_its_repository(repository: P
     assert (safe(repository), safe(side)) == (True, False)
     (repository / ".git/config").unlink()
     assert not safe(repository)
+
+
+def test_a_submodule_is_asked_about_too(repository: Path, tmp_path: Path) -> None:
+    """Its configuration names its own work tree, and no other."""
+    make_repository(tmp_path / "library")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(repository, *allowed, "submodule", "--quiet", "add", str(tmp_path / "library"), "sub")
+    (repository / "sub/new").touch()
+    assert "worktree" in (repository / ".git/modules/sub/config").read_text()
+    assert safe(repository / "sub")
+    commit = git(tmp_path / "library", "rev-parse", "HEAD")[:8]
+    assert status(repository / "sub") == Status(1, commit, ahead=0, behind=0)
+    (repository / "sub").rename(repository / "moved")
+    assert not safe(repository / "moved")
 
 
 def test_a_broken_repository_is_not_that_of_a_directory_above(repository: Path) -> None:

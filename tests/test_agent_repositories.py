@@ -1,14 +1,24 @@
 """fleet_agent.repositories: each repository is read once for all of its sessions, now and then."""
 
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from fleet_agent import repositories
+from fleet_agent import gitstatus, repositories
 from fleet_agent.git import WorkTree
-from fleet_agent.gitstatus import StatusRun
+from fleet_agent.gitstatus import Status, StatusRun
 from fleet_agent.repositories import FOUND_AGAIN_S, REFRESH_S, Repositories, Repository
+from lab.waiting import wait_until
 from repository import git, make_repository
+
+
+class NeverAtOnce(StatusRun):
+    """A git that has not ended yet where nobody waits for it, however busy this machine is."""
+
+    def wait(self, timeout_s: float) -> bool:
+        return timeout_s > 0 and super().wait(timeout_s)
 
 
 class Watched:
@@ -21,7 +31,7 @@ class Watched:
 
         def start(tree: WorkTree) -> StatusRun:
             self.asked.append(tree.root)
-            return StatusRun(tree)
+            return NeverAtOnce(tree)
 
         monkeypatch.setattr(repositories, "StatusRun", start)
 
@@ -79,6 +89,7 @@ def test_a_repository_is_read_again_when_it_is_old_or_its_index_changed(
     assert watched.dirty(repository) == 2
     git(repository, "add", ".")
     git(repository, "commit", "-q", "-m", "all")
+    watched.now_s += 10
     assert watched.dirty(repository) == 0
     assert len(watched.asked) == 3
 
@@ -90,8 +101,9 @@ def test_git_is_left_alone_for_long_after_it_took_long(
 
     class Slow(StatusRun):
         def wait(self, timeout_s: float) -> bool:
-            watched.now_s += 1.0
-            return super().wait(timeout_s)
+            ended = super().wait(timeout_s)
+            self.cpu_s = 1.0
+            return ended
 
     monkeypatch.setattr(repositories, "StatusRun", Slow)
     assert watched.dirty(repository) == 0
@@ -106,6 +118,38 @@ def test_git_is_left_alone_for_long_after_it_took_long(
     assert watched.dirty(repository) == 1
     watched.now_s += 300
     assert watched.dirty(repository) == 2
+
+
+def test_what_git_said_of_another_branch_is_not_said_of_this_one(repository: Path, watched: Watched) -> None:
+    """The branch is known at once. Its commit and counts are not until git is asked again, and are not told."""
+    git(repository, "branch", "side")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "second")
+    (found,) = watched.of(repository)
+    assert found
+    assert found.status
+    git(repository, "switch", "-q", "side")
+    assert watched.of(repository) == [Repository(str(repository), "side", None)]  # it is left alone for a while
+    watched.now_s += 10
+    assert watched.all.refresh([str(repository)], 0.0)[str(repository)].status is None
+    (found,) = watched.of(repository)
+    assert found == Repository(str(repository), "side", Status(0, git(repository, "rev-parse", "HEAD")[:8]))
+
+
+def test_what_git_said_between_two_readings_is_taken(
+    repository: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading waits a moment for it, and the next may come when its time is over: it ended long before."""
+    monkeypatch.setattr(gitstatus, "TIMEOUT_S", 0.2)
+    for number in range(1500):  # more than a pipe holds
+        (repository / f"{number:0100}").touch()
+    watched.all.refresh([str(repository)], wait_s=0.0)
+    run = watched.all._run
+    assert run
+    wait_until(lambda: psutil.Process(run._pid).status() == psutil.STATUS_ZOMBIE, "git has ended", timeout_s=20)
+    time.sleep(gitstatus.TIMEOUT_S)
+    found = watched.all.refresh([str(repository)], wait_s=0.1)[str(repository)]
+    assert found.status
+    assert found.status.dirty_files == 1500
 
 
 def test_who_is_slow_keeps_nobody_waiting(repository: Path, watched: Watched) -> None:

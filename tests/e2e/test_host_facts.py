@@ -49,7 +49,8 @@ def test_a_server_in_a_tool_call(codex_home: CodexHome) -> None:
     terminal = codex_home.tui()
     (codex_home.project / "new").write_text("")
     terminal.type(f"TOOL {SERVE}")
-    session = session_until(codex_home, "its server listens", listening)
+    all_told = "its server listens, and git has answered"
+    session = session_until(codex_home, all_told, lambda s: listening(s) and "commit" in s)
     (server,) = listening(session)
     with socket.create_connection(("127.0.0.1", server["ports"][0]), timeout=10):
         pass

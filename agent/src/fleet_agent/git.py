@@ -22,15 +22,20 @@ class WorkTree(msgspec.Struct, frozen=True):
 
 
 def find_work_tree(directory: str) -> WorkTree | None:
-    """The work tree that `directory` is in, or None. Follows the .git file of a worktree or a submodule."""
+    """The work tree that `directory` is in, or None. Follows the .git file of a worktree or a submodule.
+
+    As for git, links in its path are followed first; and what lies in a bare repository, or below a .git file
+    that leads nowhere, is in no work tree, whatever is above.
+    """
     if not os.path.isabs(directory):
         return None
+    directory = os.path.realpath(directory)
     for _ in range(MAX_PARENTS):
         directory = directory.rstrip("/")
         git_dir = _git_dir(f"{directory}/.git")
         if git_dir:
             return WorkTree(directory or "/", git_dir)
-        if not directory:
+        if not directory or os.path.isfile(f"{directory}/.git") or _is_bare(directory):
             break
         directory = os.path.dirname(directory)
     return None
@@ -48,6 +53,13 @@ def _git_dir(dot_git: str) -> str | None:
         return git_dir if os.path.isfile(f"{git_dir}/HEAD") else None
     except (OSError, ValueError):
         return None
+
+
+def _is_bare(directory: str) -> bool:
+    """Whether git keeps a repository right there: gitrepository-layout(5)."""
+    return os.path.isfile(f"{directory}/HEAD") and all(
+        os.path.isdir(f"{directory}/{name}") for name in ("objects", "refs")
+    )
 
 
 class Branch:

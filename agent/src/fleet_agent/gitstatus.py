@@ -3,11 +3,12 @@
 A repository belongs to whoever wrote it, and its own configuration can name programs that git runs. Those of
 `git status` are: core.fsmonitor and the hooks (switched off here), and the filters of gitattributes(5), which
 can only be switched off one by one: where a repository's own configuration has a filter, includes another
-file or moves its work tree, git is not run. On Linux git may start no process anyway (RLIMIT_NPROC; root is
-exempt). No network: no protocol is allowed, and submodules are not entered. Repositories of other users are
-refused by git itself (safe.directory).
+file or names another work tree (a submodule's names its own), git is not run. On Linux git may start no process
+anyway (RLIMIT_NPROC; root is exempt). No network: no protocol is allowed, and submodules are not entered.
+Repositories of other users are refused by git itself (safe.directory).
 """
 
+import fcntl
 import os
 import re
 import resource
@@ -16,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -48,7 +50,9 @@ _ENVIRON = {
 }
 # On macOS /usr/bin/git may only be what asks the person to install git.
 _APPLE = ("/opt/homebrew/bin/git", "/usr/local/bin/git", "/Library/Developer/CommandLineTools/usr/bin/git")
-_FOREIGN = re.compile(rb"(?i)\[\s*(?:filter|include)|worktree\s*=")
+_FOREIGN = re.compile(rb"(?i)\[\s*(?:filter|include)")
+_WORK_TREE = re.compile(rb"(?i)worktree\s*=(.*)")
+_SYNTAX = re.compile(rb'["\\#;]')  # what git-config(1) reads otherwise than it stands there
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -85,29 +89,44 @@ def is_safe(tree: WorkTree) -> bool:
     except OSError:
         common = "."
     shared = os.path.join(tree.git_dir, common, "config")
-    return _is_plain(shared, needed=True) and _is_plain(f"{tree.git_dir}/config.worktree", needed=False)
+    own = f"{tree.git_dir}/config.worktree"
+    return _is_plain(shared, tree.root, needed=True) and _is_plain(own, tree.root, needed=False)
 
 
-def _is_plain(path: str, needed: bool) -> bool:
+def _is_plain(path: str, root: str, needed: bool) -> bool:
     try:
         raw = read_small(path, MAX_CONFIG_BYTES)
     except FileNotFoundError:
         return not needed
     except OSError:
         return False
-    return len(raw) < MAX_CONFIG_BYTES and not _FOREIGN.search(raw)
+    if len(raw) >= MAX_CONFIG_BYTES or _FOREIGN.search(raw):
+        return False
+    return all(_is_root(named, os.path.dirname(path), root) for named in _WORK_TREE.findall(raw))
+
+
+def _is_root(named: bytes, git_dir: str, root: str) -> bool:
+    """Whether a core.worktree (git-config(1)), which may be relative to `git_dir`, is `root`."""
+    if _SYNTAX.search(named):
+        return False
+    return os.path.realpath(os.path.join(git_dir, os.fsdecode(named.strip()))) == os.path.realpath(root)
 
 
 class StatusRun:
-    """One `git status` that runs. Raises `OSError` when it cannot be started, as where there is no git."""
+    """One `git status` that runs. Raises `OSError` when it cannot be started, as where there is no git.
+
+    `cpu_s`: what it used until it ended. Nobody may look for long, so when that was is not known.
+    """
 
     def __init__(self, tree: WorkTree, environ: Mapping[str, str] = os.environ) -> None:
         self.status: Status | None = None
         self.done = False
+        self.cpu_s = 0.0
         self._by_s = time.monotonic() + TIMEOUT_S
         self._output = b""
         self._fd, write_fd = os.pipe()
         os.set_blocking(self._fd, False)
+        _widen(write_fd)
         try:
             self._pid = _spawn(tree, environ, write_fd)
         except OSError:
@@ -118,7 +137,10 @@ class StatusRun:
         _restrain(self._pid)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it has ended, within `timeout_s`. Past its own deadline or its bound it is ended."""
+        """Whether it has ended, within `timeout_s`. Past its own deadline or its bound it is ended.
+
+        But first what it said is taken: it may have ended in time, and nobody asked until now.
+        """
         until_s = time.monotonic() + timeout_s
         while not self.done:
             now_s = time.monotonic()
@@ -141,17 +163,23 @@ class StatusRun:
             os.kill(self._pid, signal.SIGKILL)
 
     def _read(self, timeout_s: float) -> None:
-        ready = select.select([self._fd], [], [], max(0.0, timeout_s))[0]
-        data = os.read(self._fd, _READ_BYTES) if ready else None
-        if data:
-            self._output += data
-        elif data is not None:
-            self._close()
+        """Take all that it has said, once there is something."""
+        select.select([self._fd], [], [], max(0.0, timeout_s))
+        with suppress(BlockingIOError):
+            while len(self._output) <= MAX_OUTPUT_BYTES:
+                data = os.read(self._fd, _READ_BYTES)
+                if not data:
+                    self._close()
+                    break
+                self._output += data
 
     def _reap(self) -> None:
-        pid, status = os.waitpid(self._pid, os.WNOHANG) if self._fd < 0 else (0, 0)
+        if self._fd >= 0:
+            return
+        pid, status, used = os.wait4(self._pid, os.WNOHANG)
         if pid:
             self.done = True
+            self.cpu_s = used.ru_utime + used.ru_stime
             self.status = parse_status(self._output) if status == 0 and self._output else None
 
     def _close(self) -> None:
@@ -171,6 +199,13 @@ def _spawn(tree: WorkTree, environ: Mapping[str, str], output_fd: int) -> int:
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]
     return os.posix_spawnp(_program(), argv, inherited | _ENVIRON | bounds, file_actions=actions)
+
+
+def _widen(pipe_fd: int) -> None:
+    """Have the pipe hold all that may be said, so that git need not wait until somebody reads: pipe(7)."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # this user has many pipes
+            fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, MAX_OUTPUT_BYTES)
 
 
 def _program() -> str:

@@ -15,7 +15,7 @@ from fleet_agent.gitstatus import Status, StatusRun, is_safe
 
 FOUND_AGAIN_S = 30.0  # a repository may appear in, or vanish from, the parents of a directory
 REFRESH_S = 30.0
-_REST = 300  # how many times the time that git took it is then left alone
+_REST = 300  # how many times the CPU time that git took it is then left alone
 _REST_AFTER_CHANGE = 20  # the same, for a repository that changed meanwhile
 _REST_AFTER_FAILURE_S = 300.0
 
@@ -28,15 +28,21 @@ class _Repository:
         self.branch = Branch(tree.git_dir)
         self.status: Status | None = None
         self.asked_s: float | None = None
+        self.asked_on: str | None = None  # the branch of `status`
         self.not_before_s = 0.0
         self.seen: tuple[Stamp | None, ...] = ()
+
+    def now(self) -> "Repository":
+        """What is known of it. What git said of another branch says nothing of this one."""
+        branch = self.branch.now()
+        return Repository(self.tree.root, branch, self.status if branch == self.asked_on else None)
 
     def stamps(self) -> tuple[Stamp | None, ...]:
         return (stamp(f"{self.tree.git_dir}/HEAD"), stamp(f"{self.tree.git_dir}/index"))
 
 
 class Repository(msgspec.Struct, frozen=True):
-    """What is known of one now. `status` is None until git has told, and where it may not be asked."""
+    """What is known of one now. `status` is None until git told of this branch, or if it may not be asked."""
 
     root: str
     branch: str | None
@@ -53,7 +59,6 @@ class Repositories:
         self._repositories: dict[str, _Repository] = {}
         self._run: StatusRun | None = None
         self._running: _Repository | None = None
-        self._begun_s = 0.0
         self._calm_until_s = 0.0
 
     def refresh(self, directories: Iterable[str], wait_s: float) -> dict[str, Repository]:
@@ -61,7 +66,7 @@ class Repositories:
         trees = {directory: self._tree(directory) for directory in directories}
         self._keep({tree.root: tree for tree in trees.values() if tree})
         self._ask(self._clock() + wait_s)
-        told = {root: Repository(root, r.branch.now(), r.status) for root, r in self._repositories.items()}
+        told = {root: known.now() for root, known in self._repositories.items()}
         found = {directory: told[tree.root] for directory, tree in trees.items() if tree}
         lost = {directory for directory, repository in found.items() if repository.branch is None}
         self._roots = {d: self._roots[d] for d in trees.keys() - lost}  # it may be no repository any more
@@ -100,12 +105,11 @@ class Repositories:
         if not run.wait(timeout_s):
             return False
         now_s = self._clock()
-        took_s = now_s - self._begun_s
         if self._running:
             self._running.status = run.status
-            rest_s = took_s * _REST_AFTER_CHANGE if run.status else _REST_AFTER_FAILURE_S
+            rest_s = run.cpu_s * _REST_AFTER_CHANGE if run.status else _REST_AFTER_FAILURE_S
             self._running.not_before_s = now_s + rest_s
-        self._calm_until_s = now_s + took_s * _REST
+        self._calm_until_s = now_s + run.cpu_s * _REST
         self._run = self._running = None
         return True
 
@@ -124,11 +128,13 @@ class Repositories:
         return aged or known.seen != known.stamps()
 
     def _start(self, known: _Repository) -> None:
-        self._begun_s = known.asked_s = self._clock()
-        known.seen = known.stamps()
+        known.asked_s, known.seen = self._clock(), known.stamps()
+        branch = known.branch.now()
+        if branch != known.asked_on:
+            known.asked_on, known.status = branch, None
         try:
             if self._is_remote(known.tree.root) or not is_safe(known.tree):
                 raise PermissionError("git is not to be run there")
             self._run, self._running = StatusRun(known.tree), known
         except OSError:
-            known.status, known.not_before_s = None, self._begun_s + _REST_AFTER_FAILURE_S
+            known.status, known.not_before_s = None, known.asked_s + _REST_AFTER_FAILURE_S
