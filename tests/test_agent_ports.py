@@ -109,6 +109,21 @@ def test_the_table_is_read_when_other_sockets_are_held(monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(not procfs.AVAILABLE, reason="/proc is Linux's")
+def test_a_server_that_moves_to_another_port_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has as many files open as before. Who listens is looked at each time, the others now and then."""
+    watched, me = Watched(monkeypatch), os.getpid()
+    with ExitStack() as later, open(os.devnull) as file:
+        others = watched.read(me)  # of other tests, which share this process
+        file.close()
+        first = later.enter_context(socket.create_server(("127.0.0.1", 0)))
+        watched.now_s += FULL_S
+        assert watched.read(me) == {*others, first.getsockname()[1]}
+        second = later.enter_context(socket.create_server(("127.0.0.1", 0)))
+        first.close()
+        assert watched.read(me) == {*others, second.getsockname()[1]}
+
+
+@pytest.mark.skipif(not procfs.AVAILABLE, reason="/proc is Linux's")
 def test_who_holds_no_socket_listens_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """For no process, and for those without sockets, the table is not read."""
     watched = Watched(monkeypatch)

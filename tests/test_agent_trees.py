@@ -1,5 +1,7 @@
 """fleet_agent.trees: whose process is whose."""
 
+import msgspec
+
 from fleet_agent.kin import Child
 from fleet_agent.trees import Forest, grow
 from fleet_agent.wire import Session
@@ -70,6 +72,23 @@ def test_who_left_the_tree_is_still_its_sessions_while_that_lives() -> None:
     """setsid and a dead parent: its environment tells, or what was known of it before."""
     kin = [child(10, 1000, "a"), child(11, 10), child(20, 1000)]
     assert owned(forest([session("a", 1)], kin, before={20: "a"})) == {"a": [10, 11, 20]}
+
+
+def test_who_may_be_an_ephemeral_sessions_has_not_outlived_it() -> None:
+    """Nobody knows its tool's own id for it: who names an id that nobody knows, and is younger, may be its."""
+    run = Session("codex", "pid-1-1", pids=(1,), started_at=100.0, ephemeral=True)
+    kin = [child(10, 1000, "own"), child(20, 1000, "ended"), child(30, 1000, "old")]
+    kin = [msgspec.structs.replace(one, created_at=at) for one, at in zip(kin, (101, 102, 99), strict=True)]
+    assert outlived(forest([run, session("ended")], kin)) == [(20, "ended"), (30, "old")]
+    over = msgspec.structs.replace(run, pids=())
+    assert outlived(forest([over], kin)) == [(10, "own"), (20, "ended"), (30, "old")]
+    assert owned(forest([run], kin, before={10: "pid-1-1"})) == {"pid-1-1": [10]}
+
+
+def test_who_was_seen_in_a_live_session_is_its_whatever_it_inherited() -> None:
+    """A server of a Codex that another, gone since, had started: it names the one that is gone."""
+    grown = forest([session("inner", 1)], [child(10, 1000, "outer")], before={10: "inner"})
+    assert (owned(grown), outlived(grown)) == ({"inner": [10]}, [])
 
 
 def test_who_outlived_its_session_is_told_with_its_id() -> None:

@@ -1,6 +1,8 @@
 """fleet_agent.vitals: how the machine does, and what a reading costs."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -71,3 +73,10 @@ def test_what_a_reading_costs(tmp_path: Path) -> None:
     cost = meter.cost()
     assert 30 <= (cost.cpu_ms or 0) < 1000
     assert abs((cost.rss_bytes or 0) - psutil.Process(os.getpid()).memory_info().rss) < 8 << 20
+
+
+def test_git_is_a_part_of_what_a_reading_costs() -> None:
+    """In a large repository it is nearly all of it."""
+    meter = Meter()
+    subprocess.run([sys.executable, "-c", "while __import__('time').process_time() < 0.2: pass"], check=True)
+    assert (meter.cost().cpu_ms or 0) >= 200

@@ -27,7 +27,8 @@ class Ports:
 
     To list the sockets that listen takes the kernel 10 ms where it has room for many connections: it looks
     through all of it. So this is done when these processes hold other sockets than before, and else every
-    `FULL_S`; and the files of a process are listed when their number is another than before.
+    `FULL_S`; and the files of a process are listed when their number is another than before, if it listens, and
+    else every `FULL_S`: it may have closed one and opened another.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,30 +44,33 @@ class Ports:
         """Pid -> the ports it listens on; those without any are left out. `born`: pid -> when it began."""
         now_s = self._clock()
         due = now_s >= self._due_s
+        full = due and now_s >= self._full_s
         if due:
             self._due_s = now_s + REFRESH_S
-        held = {pid: self._look(pid, at, due) for pid, at in born.items()}
+        if full:
+            self._full_s = now_s + FULL_S
+        held = {pid: self._look(pid, at, due, full) for pid, at in born.items()}
         if due or held != self._held:
             self._held = held
-            self._ports = self._read(now_s) if procfs.AVAILABLE else _asked(born)
+            self._ports = self._read(full) if procfs.AVAILABLE else _asked(born)
         return self._ports
 
-    def _look(self, pid: int, born: float, due: bool) -> _Held:
+    def _look(self, pid: int, born: float, due: bool, full: bool) -> _Held:
         known = self._held.get(pid)
         known = known if known and known.born == born else None
         if known and not due:
             return known
         glance = native.glance(pid)
-        if known and known.glance == glance and all(glance):
+        if known and known.glance == glance and all(glance) and not full and pid not in self._ports:
             return known
         return _Held(born, glance, frozenset(procfs.socket_inodes(pid)))
 
-    def _read(self, now_s: float) -> PortsOf:
+    def _read(self, full: bool) -> PortsOf:
         before, self._sockets = self._sockets, frozenset().union(*(h.sockets for h in self._held.values()))
         if self._sockets != before:
             self._readings = _READINGS
-        if self._sockets and (self._readings > 0 or now_s >= self._full_s):
-            self._readings, self._full_s = self._readings - 1, now_s + FULL_S
+        if self._sockets and (self._readings > 0 or full):
+            self._readings -= 1
             self._listening = procfs.listening_sockets()
         found = {pid: held.sockets & self._listening.keys() for pid, held in self._held.items()}
         return {pid: tuple(sorted({self._listening[i] for i in some})) for pid, some in found.items() if some}

@@ -7,7 +7,7 @@ family: then it is the root's. A session that another's tool call started is in 
 summed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 
 import msgspec
 
@@ -27,7 +27,7 @@ class Forest(msgspec.Struct, frozen=True):
 
 
 def grow(
-    sessions: Iterable[Session],
+    sessions: Collection[Session],
     kin: Mapping[int, Child],
     tools: Iterable[int],
     marks: Iterable[str],
@@ -51,12 +51,12 @@ def grow(
             if owner:
                 owned.setdefault(owner, []).append(child)
     outlived = []
-    for child, owner in _strays(kin, reached, below, marks, before):
+    for child, owner in _strays(kin, reached, below, marks, before, live):
         if child.pid in held:
             continue  # it was started by a session that is gone, and holds one itself
         if owner in live:
             owned.setdefault(owner, []).append(child)
-        elif owner:
+        elif owner and not _may_live(owner, child, sessions):
             outlived.append((child, owner))
     holders: dict[str, tuple[int, ...]] = {}
     for pid, owner in sole.items():
@@ -77,6 +77,17 @@ def sole_owner(sessions: list[Session]) -> str | None:
 def mark(child: Child, names: Iterable[str]) -> str | None:
     """The session that a process was started for, by its own environment."""
     return next((child.environ[name] for name in names if child.environ and child.environ.get(name)), None)
+
+
+def _may_live(owner: str, child: Child, sessions: Collection[Session]) -> bool:
+    """Whether the session that started `child` may be one of those of which nobody knows the tool's own id.
+
+    That is an ephemeral one, which is only known by its process.
+    """
+    return all(session.id != owner for session in sessions) and any(
+        session.ephemeral and session.pids and (session.started_at or 0.0) <= child.created_at
+        for session in sessions
+    )
 
 
 def _held(sessions: Iterable[Session]) -> dict[int, list[Session]]:
@@ -123,8 +134,9 @@ def _strays(
     below: Mapping[int, list[Child]],
     marks: Iterable[str],
     before: Mapping[int, str],
+    live: Set[str],
 ) -> Iterable[tuple[Child, str | None]]:
-    """What no tool's process is above any more, with the session that it was started for."""
+    """What no tool's process is above any more, and for which session it was started: a live one, if any."""
     seen = set(reached)
     tops = [child for child in kin.values() if child.pid not in reached and child.ppid not in kin]
     todo: list[tuple[Child, str | None]] = [(child, None) for child in tops]
@@ -133,6 +145,7 @@ def _strays(
         if child.pid in seen:
             continue
         seen.add(child.pid)
-        owner = mark(child, marks) or before.get(child.pid) or inherited
+        named = [name for name in (mark(child, marks), before.get(child.pid), inherited) if name]
+        owner = next((name for name in named if name in live), named[0] if named else None)
         yield child, owner
         todo += [(other, owner) for other in below.get(child.pid, ())]

@@ -1,6 +1,7 @@
 """How the machine does, and what the agent itself costs."""
 
 import os
+import resource
 import time
 from collections.abc import Callable
 
@@ -82,15 +83,21 @@ def _disk(path: str) -> tuple[int | None, int | None]:
     return status.f_blocks * status.f_frsize, coarse(status.f_bavail * status.f_frsize)
 
 
+def _cpu_s() -> float:
+    """CPU seconds of this process so far, with those of its children that it waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + used.ru_utime + used.ru_stime
+
+
 class Meter:
     """What one reading costs: made at its start, asked at its end."""
 
     def __init__(self) -> None:
-        self._cpu_s, self._read_bytes = time.process_time(), Source.read_bytes
+        self._cpu_s, self._read_bytes = _cpu_s(), Source.read_bytes
 
     def cost(self) -> Cost:
-        """CPU of this process since then, what it read of transcripts, and its memory."""
+        """CPU of this process and of any git that ended since then; what was read of transcripts; memory."""
         stat = native.stat(os.getpid())
-        cpu_ms = round((time.process_time() - self._cpu_s) * 1000, 1)
+        cpu_ms = round((_cpu_s() - self._cpu_s) * 1000, 1)
         read_bytes = Source.read_bytes - self._read_bytes
         return Cost(cpu_ms=cpu_ms, read_bytes=read_bytes, rss_bytes=stat.rss_bytes if stat else None)

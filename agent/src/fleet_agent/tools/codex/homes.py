@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Set
 import msgspec
 
 from fleet_agent.tools.codex.names import Names
-from fleet_agent.tools.codex.recent import MAX_FILES, RecentRollouts
+from fleet_agent.tools.codex.recent import MAX_FILES, MAX_RECENT, RecentRollouts
 from fleet_agent.wire import Problem
 
 MAX_HOMES = 100
@@ -19,11 +19,17 @@ class _Home(msgspec.Struct):
 
 
 class Homes:
-    """Every home that is known. `own` are looked at always, others while in use or lately written to."""
+    """Every home that is known. `own` are looked at always, others while in use or lately written to.
 
-    def __init__(self, own: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+    `given_only`: no name that may have been made of a prompt.
+    """
+
+    def __init__(
+        self, own: Iterable[str], clock: Callable[[], float] = time.monotonic, *, given_only: bool = False
+    ) -> None:
         self.problems: list[Problem] = []
         self._own = frozenset(own)
+        self._given_only = given_only
         self._clock = clock
         self._homes: dict[str, _Home] = {}
 
@@ -46,7 +52,7 @@ class Homes:
         return recent
 
     def name(self, home: str | None, thread_id: str) -> str | None:
-        """What a person named a thread."""
+        """What a thread was named."""
         known = self._homes.get(home) if home else None
         return known.names.get(thread_id) if known else None
 
@@ -63,7 +69,8 @@ class Homes:
                 )
                 self.problems.append(Problem("limit", message, path))
             else:
-                self._homes[path] = _Home(Names(path), RecentRollouts(path, self._clock))
+                names = Names(path, given_only=self._given_only)
+                self._homes[path] = _Home(names, RecentRollouts(path, self._clock))
 
     def _check(self, path: str, home: _Home) -> None:
         """Read new names; note what could not be read."""
@@ -77,4 +84,8 @@ class Homes:
             self.problems.append(Problem("unreadable", message, directory))
         if home.recent.cut:
             message = f"only the newest {MAX_FILES} rollouts were looked at for sessions that ended lately"
+            self.problems.append(Problem("limit", message, path))
+        if home.recent.left_out:
+            left_out = home.recent.left_out
+            message = f"of the rollouts written lately the newest {MAX_RECENT} are read, {left_out} others not"
             self.problems.append(Problem("limit", message, path))

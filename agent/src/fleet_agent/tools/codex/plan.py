@@ -8,6 +8,7 @@ from fleet_agent.fields import member, text
 from fleet_agent.wire import Plan
 
 NAME = "update_plan"
+CALL = (b'"name":"update_plan","arguments"',)  # in a line; the tools that the model has are listed otherwise
 _MAX_STEP_CHARS = 400
 _UNREADABLE = (ValueError, RecursionError)
 
