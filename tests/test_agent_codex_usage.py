@@ -4,6 +4,8 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +23,7 @@ from fleet_agent.tools.codex import skim, thread
 from fleet_agent.tools.codex.find import Codex
 from fleet_agent.tools.codex.lines import Meta, decode_meta
 from fleet_agent.tools.codex.skim import Skim
+from fleet_agent.tools.codex.thread import ThreadFile
 from fleet_agent.tools.codex.usage import Ledger, Usage
 from fleet_agent.wire import Session, Tokens
 
@@ -51,6 +54,13 @@ def skimmed(data: bytes, block_bytes: int = skim.BLOCK_BYTES, budgets: Sequence[
             return reader.ledger.usage(True, None)
 
 
+def followed(file: ThreadFile) -> None:
+    """One reading, and the account as far as the file goes."""
+    file.poll(Budget(PLENTY))
+    if file.unaccounted_bytes:
+        file.account(Budget(PLENTY))
+
+
 def fed(data: bytes) -> Usage:
     """What all of its lines say."""
     ledger = Ledger(meta_of(data))
@@ -71,15 +81,17 @@ def plus(a: Counts, b: Counts) -> Counts:
 class Writer:
     """Writes a rollout as Codex does. `spent`: what its own responses used; `told`: there is a total in it."""
 
-    def __init__(self, forked: bool = False, inherited: Counts = ZERO, version: str = "0.169.0") -> None:
+    def __init__(
+        self, forked: bool = False, inherited: Counts = ZERO, version: str = "0.169.0", **began: Any
+    ) -> None:
         self.data = b""
         self.spent, self.turns, self.compactions, self.told = ZERO, 0, 0, False
         self.thread, self.stamp = THREAD, "2026-11-21T02:33:43.423Z"
         self.count_total, self.record_total = inherited, inherited
         self._last = ZERO
         self._bogus, self._recorded = 0, False
-        fork = {"forked_from_id": PARENT} if forked else {}
-        self._line("session_meta", id=THREAD, cli_version=version, timestamp=self.stamp, **fork)
+        began |= {"forked_from_id": PARENT} if forked else {}
+        self._line("session_meta", id=THREAD, cli_version=version, timestamp=self.stamp, **began)
 
     def turn(self, recorded: bool = True) -> None:
         self.turns, self._recorded = self.turns + 1, recorded
@@ -89,10 +101,7 @@ class Writer:
         self.spent, self._last = plus(self.spent, used), used
         self.count_total = plus(self.count_total, used)
         if self._recorded:
-            self.record_total = plus(self.record_total, used)
-            total = figures(self.record_total)
-            ids = {"thread_id": self.thread, "response_id": f"resp_{len(self.data)}"}
-            self._line("token_usage_record", **ids, usage=figures(used), thread_token_usage=total)
+            self._record(used)
         for _ in range(repeats):
             self.count()
 
@@ -105,8 +114,12 @@ class Writer:
         self.count_total, self._last, self._bogus = ZERO, ZERO, WINDOW
         self.count()
 
-    def compact(self, size: int = 10) -> None:
+    def compact(self, size: int = 10, remote: Counts | None = None) -> None:
         self.compactions += 1
+        if remote:  # its response is told in no count
+            size, self.spent = 0, plus(self.spent, remote)
+            if self._recorded:
+                self._record(remote)
         self._line("compacted", message="m" * size, replacement_history=[])
         self._last = ZERO
         self.count()
@@ -114,6 +127,12 @@ class Writer:
     def say(self, size: int) -> None:
         text = f"{skim.RECORD.decode()} {skim.COUNT.decode()} {'x' * size} {skim.TURN.decode()}"
         self._line("response_item", type="message", role="assistant", content=[{"text": text}])
+
+    def _record(self, used: Counts) -> None:
+        self.record_total = plus(self.record_total, used)
+        ids = {"thread_id": self.thread, "response_id": f"resp_{len(self.data)}"}
+        total = figures(self.record_total)
+        self._line("token_usage_record", **ids, usage=figures(used), thread_token_usage=total)
 
     def event(self, kind: str, **payload: Any) -> None:
         self._line("event_msg", type=kind, **payload)
@@ -179,7 +198,8 @@ def test_nothing_counts_twice_however_it_is_read(
     In whatever blocks the file is read, and if all its lines are looked at. Only where both kinds of release
     wrote to a file may it be less, and then it says so.
     """
-    writer = Writer(forked, inherited if forked else ZERO)
+    old = forked and not (history and history[0][0])  # what began a fork ran its first turn, too
+    writer = Writer(forked, inherited if forked else ZERO, "0.145.0" if old else "0.169.0")
     for recorded, steps in history:
         writer.turn(recorded)
         for name, *arguments in steps:
@@ -194,14 +214,41 @@ def test_nothing_counts_twice_however_it_is_read(
         assert usage.tokens is not None
         assert all(a <= b for a, b in zip(msgspec.structs.astuple(usage.tokens), writer.spent, strict=False))
     elif writer.told:
-        assert (usage.tokens, usage.confidence) == (tokens(writer.spent), "exact")
+        sure = not forked or old or writer.spent != ZERO  # else no record tells what was inherited
+        assert (usage.tokens, usage.confidence) == (tokens(writer.spent), "exact" if sure else "conservative")
+
+
+@settings(deadline=None)
+@given(turns, st.booleans(), st.lists(st.integers(1, 5000), max_size=12), st.sampled_from([0, 700, 64 << 10]))
+def test_in_whatever_pieces_it_grows_it_spent_the_same(
+    history: list[tuple[bool, list[Any]]], forked: bool, pieces: list[int], little_bytes: int
+) -> None:
+    """Who follows a rollout from its first bytes on, and who reads it once it is whole, say the same."""
+    writer = Writer(forked, (1000, 100, 10, 1) if forked else ZERO)
+    for recorded, steps in history:
+        writer.turn(recorded)
+        for name, *arguments in steps:
+            getattr(writer, name)(*arguments)
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as patched:
+        for module, name, value in ((skim, "MAX_LINE_BYTES", 1400), (thread, "LITTLE_BYTES", little_bytes)):
+            patched.enter_context(patch.object(module, name, value))
+        path = Path(directory, "r.jsonl")
+        path.touch()
+        follower = ThreadFile(str(path), want_prompt=False)
+        for end in (*accumulate(pieces), len(writer.data)):
+            with path.open("ab") as file:
+                file.write(writer.data[path.stat().st_size : end])
+            followed(follower)
+        fresh = ThreadFile(str(path), want_prompt=False)
+        followed(fresh)
+    assert follower.usage == fresh.usage == skimmed(writer.data)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(used, used), max_size=30), st.booleans())
 def test_never_more_than_the_highest_total(totals: list[tuple[Counts, Counts]], forked: bool) -> None:
     """Whatever order totals come in: what is counted is not more than the highest, less what was inherited."""
-    writer = Writer(forked)
+    writer = Writer(forked, version="0.145.0")  # two processes may have written it
     writer.turn()
     for total, last in totals:
         writer.count_total, writer._last = total, last
@@ -246,6 +293,62 @@ def test_a_legacy_fork_begins_with_its_parents_lines(recorded: bool) -> None:
     writer.turn(recorded)
     writer.respond((70, 7, 3, 1))
     assert skimmed(writer.data) == fed(writer.data) == Usage(tokens((70, 7, 3, 1)), "exact", 1, 0)
+
+
+@pytest.mark.parametrize("began", [{"forked_from_id": PARENT}, {"history_base": {"thread_id": PARENT}}])
+def test_a_request_that_is_tried_again_repeats_what_was_inherited(began: dict[str, Any]) -> None:
+    """Before its first response a fork, or a thread that was taken back, says its parent's total and last."""
+    inherited = (1000, 100, 10, 1)
+    writer = Writer(inherited=inherited, **began)
+    writer.turn()
+    writer._last = inherited
+    writer.count()
+    writer.respond((70, 7, 3, 1))
+    writer.count()
+    writer.turn()
+    writer.count()
+    writer.respond((90, 9, 5, 1))
+    assert skimmed(writer.data) == fed(writer.data) == Usage(tokens((160, 16, 8, 2)), "exact", 2, 0)
+    writer = Writer(inherited=inherited, **began)
+    writer.turn()
+    writer._last = inherited
+    writer.count()
+    assert skimmed(writer.data) == Usage(tokens(ZERO), "conservative", 1, 0)
+
+
+@pytest.mark.parametrize(("version", "sure"), [("0.150.0", False), ("0.169.0", True)])
+def test_what_a_remote_compaction_spent_is_told_by_records_alone(version: str, sure: bool) -> None:
+    """Without them the sum is too small, and says so."""
+    writer, compacting = Writer(version=version), (3000, 300, 30, 3)
+    for number in range(3):
+        writer.turn(recorded=sure)
+        if number == 1:
+            writer.compact(remote=compacting)
+            writer.turn(recorded=sure)
+        else:
+            writer.count()
+        writer.respond((1000 + number, 100, 10, 1))
+    untold = ZERO if sure else compacting
+    usage = skimmed(writer.data)
+    assert usage.tokens
+    told = usage.tokens
+    own = (told.input, told.cached_input, told.output, told.reasoning_output)
+    assert plus(own, untold) == writer.spent
+    assert usage.confidence == ("exact" if sure else "conservative")
+
+
+@pytest.mark.parametrize("began", ["0.150.0", "0.169.0"])
+def test_a_session_that_begins_at_zero_when_it_is_resumed(began: str) -> None:
+    """0.150 forgets its totals, and what a later release told in records; all of it was paid for."""
+    writer = Writer(version=began)
+    later = began != "0.150.0"
+    for recorded, resumed in ((later, False), (False, True), (False, True), (True, False), (False, True)):
+        if resumed:
+            writer.count_total = ZERO
+        writer.turn(recorded)
+        for number in range(3 - 2 * resumed):
+            writer.respond((1000 + 10 * writer.turns + number, 100, 10, 1), repeats=2)
+    assert skimmed(writer.data) == fed(writer.data) == Usage(tokens(writer.spent), "exact", 5, 0)
 
 
 def test_a_fork_from_before_turns_had_ids_is_not_vouched_for() -> None:
@@ -318,6 +421,22 @@ def test_what_is_appended_is_all_that_is_read(tmp_path: Path) -> None:
             assert PLENTY - budget.left_bytes <= len(writer.data) - before
             assert reader.left_bytes(source.size) == 0
     assert reader.ledger.usage(True, None).tokens == tokens((100, 10, 5, 1))
+
+
+def test_a_line_that_is_taken_back_half_written_hides_nothing(tmp_path: Path) -> None:
+    """The start of a long line was read, and is cut off again: what is written in its place is read."""
+    path, writer = tmp_path / "r.jsonl", Writer()
+    writer.turn()
+    writer.respond((70, 7, 3, 1))
+    path.write_bytes(writer.data + b'{"type":"response_item","payload":{"x":"' + b"x" * 100_000)
+    file = ThreadFile(str(path), want_prompt=False)
+    followed(file)
+    path.write_bytes(writer.data)
+    followed(file)
+    writer.respond((30, 3, 2, 0))
+    path.write_bytes(writer.data)
+    followed(file)
+    assert file.usage == Usage(tokens((100, 10, 5, 1)), "exact", 1, 0)
 
 
 def test_one_reading_goes_through_so_many_bytes_and_the_next_goes_on(

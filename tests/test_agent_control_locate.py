@@ -77,6 +77,9 @@ def test_where_a_session_is_written_down(tmp_path: Path) -> None:
     away.parent.mkdir()
     away.touch()
     assert locate.record("codex", ONE, homes) == str(away)
+    taken_back = kept.with_stem(f"{kept.stem}_{TWO}")
+    taken_back.touch()
+    assert locate.record("codex", ONE, homes[1:]) == str(taken_back)
     assert locate.record("claude", TWO, homes) == str(claude)
     for tool, session_id in (
         ("codex", TWO),

@@ -62,9 +62,10 @@ class AppServer:
         result = self.call("thread/start", cwd=str(self._home.project), **settings)
         return str(result["thread"]["id"])
 
-    def start_turn(self, thread: str, prompt: str) -> None:
-        """Ask a thread something."""
-        self.call("turn/start", threadId=thread, input=[{"type": "text", "text": prompt, "text_elements": []}])
+    def start_turn(self, thread: str, prompt: str) -> str:
+        """Ask a thread something; the id of the turn."""
+        asked = [{"type": "text", "text": prompt, "text_elements": []}]
+        return str(self.call("turn/start", threadId=thread, input=asked)["turn"]["id"])
 
     def call(self, method: str, **params: Any) -> Json:
         """The result of a request."""

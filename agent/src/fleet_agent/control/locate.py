@@ -1,6 +1,7 @@
 """Where the tools keep their record of a session, and which session a Claude Code process has. Reads only.
 
-$CODEX_HOME/sessions/YYYY/MM/DD/rollout-...-ID.jsonl    archived_sessions/ once it is put away
+$CODEX_HOME/sessions/YYYY/MM/DD/rollout-...-ID.jsonl    archived_sessions/ once it is put away; ID_ID once it
+                                                        was taken back to an earlier turn
 $CLAUDE_CONFIG_DIR/projects/DIRECTORY/ID.jsonl          ~/.claude without it
 $CLAUDE_CONFIG_DIR/sessions/PID.json                    of each living Claude Code: its session, its start
 """
@@ -27,9 +28,11 @@ MAX_PROCESSES = 1000  # of one Claude Code home
 _MAX_FACTS_BYTES = 64 << 10
 _BEGINNING_BYTES = 1 << 20  # Codex's first line has all its instructions
 _RECORDS = {
-    "codex": (
-        *(f"sessions/*/*/*/rollout-*-{{}}.jsonl{packed}" for packed in ("", ".zst")),
-        *(f"archived_sessions/rollout-*-{{}}.jsonl{packed}" for packed in ("", ".zst")),
+    "codex": tuple(
+        f"{directory}/rollout-*-{{}}{revert}.jsonl{packed}"
+        for directory in ("sessions/*/*/*", "archived_sessions")
+        for revert in ("_*", "")
+        for packed in ("", ".zst")
     ),
     "claude": ("projects/*/{}.jsonl",),
 }

@@ -40,6 +40,7 @@ class Meta(msgspec.Struct, frozen=True):
     nickname: str | None = None  # of a subagent
     role: str | None = None
     started_at: float | None = None
+    base_id: str | None = None  # the rollout that it goes on from: another thread's, or its own earlier one
     own_from_ordinal: int = 0  # the lines before it are a copy of the parent's history
 
 
@@ -110,6 +111,7 @@ class _MetaPayload(msgspec.Struct, gc=False):
     agent_nickname: Any = None
     agent_role: Any = None
     timestamp: Any = None
+    history_base: Any = None
     subagent_history_start_ordinal: Any = None
 
 
@@ -135,9 +137,9 @@ def decode(line: Line) -> Entry | None:
 def decode_meta(line: Line) -> Meta | None:
     """The first line of a rollout; None if it is not one."""
     if line.cut:
-        return _meta(
-            _MetaPayload(**_known_texts(_MetaPayload, line.data.partition(b'"payload"')[2] or line.data))
-        )
+        payload = line.data.partition(b'"payload"')[2] or line.data
+        meta = _meta(_MetaPayload(**_known_texts(_MetaPayload, payload)))
+        return meta if meta.id else None
     try:
         wrapper = _decode_wrapper(line.data)
         return _meta(_decode_meta(line.data if wrapper.payload is _ABSENT else wrapper.payload))
@@ -200,6 +202,7 @@ def _meta(p: _MetaPayload) -> Meta:
         nickname=text(p.agent_nickname) or text(member(spawned, "agent_nickname")),
         role=text(p.agent_role) or text(member(spawned, "agent_role")),
         started_at=epoch(p.timestamp),
+        base_id=thread_id(member(p.history_base, "thread_id")),
         own_from_ordinal=count(p.subagent_history_start_ordinal) or 0,
     )
 

@@ -1,14 +1,14 @@
 """One rollout file, followed: where to begin reading it, and the facts that were read."""
 
 from fleet_agent.tail import Budget, Source, Tail, lines_from
-from fleet_agent.tools.codex import rollout, skim
+from fleet_agent.tools.codex import plan, rollout, skim
+from fleet_agent.tools.codex.earlier import Earlier, earlier_rollouts
 from fleet_agent.tools.codex.growth import Growth
 from fleet_agent.tools.codex.lines import Meta, decode_meta, first_prompt
 from fleet_agent.tools.codex.rollout import Rollout
 from fleet_agent.tools.codex.skim import Skim
 from fleet_agent.tools.codex.usage import Ledger, Usage
 
-MAX_HEAD_BYTES = 16 << 20
 REACH_BYTES = 512 << 20  # how far from the end the last turn's start is looked for: 0.15 s at worst
 EARLIER_REACH_BYTES = 32 << 20  # how far before it the lines of the turn before
 OLD_REACH_BYTES = 4 << 20
@@ -35,6 +35,7 @@ class ThreadFile:
         self.usage = Usage()  # what the session spent, as far as `account` got
         self._tail = Tail(path)
         self._skim: Skim | None = None
+        self._earlier = Earlier(())
         self._endless: list[tuple[int, int]] = []  # of the file, see `Source`
         self._want_prompt = want_prompt
 
@@ -46,10 +47,16 @@ class ThreadFile:
     @property
     def unaccounted_bytes(self) -> int:
         """How much `account` has still to read."""
+        return self._left_bytes + self._earlier.left_bytes
+
+    @property
+    def _left_bytes(self) -> int:
+        """Of this file alone."""
         return self._skim.left_bytes(self.size_bytes or 0) if self._skim else 0
 
     def account(self, budget: Budget) -> None:
         """Go on with the account of its tokens, which takes the whole file once. Faults are left to `poll`."""
+        self._earlier.account(budget)
         try:
             with Source(self.path, self._endless) as source:
                 if self._skim and self._skim.identity == source.identity:
@@ -73,10 +80,11 @@ class ThreadFile:
         self.readings += 1
         with Source(self.path, self._endless) as source:
             self.modified_at, self.size_bytes = source.modified_at, source.size
-            if self.facts is None or self._tail.is_new(source):
+            if self.facts is None or self._tail.is_new(source) or self._left_bytes < 0:
                 self._endless.clear()
                 self.facts = self._first_sight(source, budget)
                 self._skim = Skim(Ledger(self.facts.meta), source.identity) if self.facts else None
+                self._earlier = Earlier(earlier_rollouts(self.path))
             else:
                 self._read(self.facts, source, budget)
             if self.facts:
@@ -86,7 +94,7 @@ class ThreadFile:
 
     def _account_for_little(self, source: Source) -> None:
         """What a reading appends is a few lines: the account goes on while the file is open."""
-        left_bytes = self.unaccounted_bytes
+        left_bytes = self._left_bytes
         if self._skim and 0 < left_bytes <= LITTLE_BYTES:
             self._skim.read(source, Budget(left_bytes))
 
@@ -95,10 +103,10 @@ class ThreadFile:
             return Usage()
         if self._skim is None:
             return Ledger(self.facts.meta).usage(False, self.facts.tokens)
-        return self._skim.ledger.usage(self._skim.whole, self.facts.tokens)
+        return self._earlier.usage(self._skim.ledger.usage(self._skim.whole, self.facts.tokens))
 
     def _first_sight(self, source: Source, budget: Budget) -> Rollout | None:
-        head = source.line_at(0, MAX_HEAD_BYTES)
+        head = source.line_at(0)
         if head is None:
             return None
         meta = decode_meta(head)
@@ -113,6 +121,10 @@ class ThreadFile:
         if tail_start > start:
             for line in lines_from(source, start, TURN_HEAD_BYTES):
                 facts.feed(line)
+            for markers in (plan.CALL, rollout.ANY_SETTINGS):  # which nobody may have said again
+                at = source.last_line_with(markers, tail_start, min(tail_start - start, EARLIER_REACH_BYTES))
+                if at is not None and (said := source.line_at(at)):
+                    facts.feed(said)
             facts.calls.clear()  # they ended in what is left out
         self._tail.start(source, tail_start)
         self._read(facts, source, budget)
@@ -166,6 +178,7 @@ def _catch_up(facts: Rollout, source: Source, start: int) -> None:
     """What a turn that has just begun has not said yet: its settings, and the token counts so far."""
     missing = (
         (facts.model, rollout.SETTINGS),
+        (facts.model, rollout.ANY_SETTINGS),  # a person may have chosen others since
         (facts.tokens, rollout.TOKEN_COUNTS),
         (facts.limits or None, rollout.RATE_LIMITS),
         (facts.settled or None, rollout.TURN_END),

@@ -9,14 +9,21 @@ The sum is that of the rises of the running totals. So a line that is there twic
 left out between two others, and no response id has to be remembered; that it is the sum over unique response
 ids is shown with real releases by tests/e2e/test_codex_usage.py. How the totals run, as real releases did it:
 
-- A fork's go on from its parent's: what the first own line holds beyond its own response is inherited.
+- A fork's go on from its parent's: what the first own record holds beyond its own response is inherited. A
+  token_count before it (of a request that is tried again) repeats the parent's last. So it is in a thread that
+  was taken back to an earlier turn, which goes on in a file of its own (see `earlier`).
 - A legacy fork, and a subagent of multi-agent v2, begins with a copy of the parent's lines, with new times. Its
   own are those from the first turn on whose id (a UUIDv7) is not older than the thread's. A copied record also
   names its thread. Before 0.101 turns had no ids: what was written a second after the fork passes for its own.
 - After a context overflow token_counts begin again at zero: an estimate without parts says so. Records go on.
-- A total that is not the one before, with or without its response: a resume up to 0.5x, which began at zero
-  again, or two processes that wrote one file, possible before 0.150. Only what passes the highest is counted,
-  which may be too little: conservative.
+- 0.150 begins token_counts at zero each time that it resumes a session which 0.150 or later began: a total
+  that is its response, and not the next one.
+- Any other total that is not the next one: a resume up to 0.5x, which began at zero again too, or two processes
+  that wrote one file, possible before 0.150. Only what passes the highest is counted, which may be too little:
+  conservative.
+- A remote compaction is a response that no token_count tells, so before records nothing does: conservative.
+- What no line tells: the responses of threads without a file (--ephemeral, and the one with which the terminal
+  UI finds a title), and one that was lost on its way, or whose process was killed before it wrote it down.
 - In a turn with a record, token_counts say nothing new. Any other turn may be one that a release before 0.155
   ran. The records of a session that such a release began start at zero.
 """
@@ -32,7 +39,11 @@ from fleet_agent.wire import Tokens
 COMPACTED = b'"type":"compacted",'
 HEAD_BYTES = 256  # the types of a line are said in its first bytes
 
+_REMOTE = COMPACTED + b'"payload":{"message":"",'  # the model API compacted: there is no summary
+
 _TURN_IDS_SINCE = (0, 101)
+_ONE_WRITER_SINCE = (0, 150)
+_RECORDS_SINCE = (0, 155)
 _COPY_S = 1.0  # what is written later than that after a fork was not copied by it
 
 Counts = tuple[int, int, int, int]  # input, cached input (a part of it), output, reasoning (a part of that)
@@ -99,6 +110,10 @@ class RunningTotal:
         """Start from what was inherited."""
         self.base = self.high = base
 
+    def begin_anew(self, total: Counts) -> None:
+        """Go on from the first total after they began at zero again."""
+        self.base, self.high = self.base or _ZERO, total
+
     def rise(self, total: Counts, last: Counts) -> Counts:
         """By how much `total` passes the highest so far; the first, what was there without its response."""
         if self.base is None:
@@ -118,24 +133,27 @@ class Ledger:
 
     def __init__(self, meta: Meta) -> None:
         self.thread_id = meta.id
-        self._inherits = meta.forked_from_id is not None or meta.own_from_ordinal > 0
-        self._has_turn_ids = (release(meta.version) or _TURN_IDS_SINCE) >= _TURN_IDS_SINCE
+        self._inherits = bool(meta.forked_from_id or meta.own_from_ordinal or meta.base_id)
+        began_with = release(meta.version) or _RECORDS_SINCE
+        self._has_turn_ids = began_with >= _TURN_IDS_SINCE
+        self._has_one_writer = began_with >= _ONE_WRITER_SINCE
+        self._has_records = began_with >= _RECORDS_SINCE
         self._copied_until_at = (meta.started_at or 0.0) + _COPY_S
         self._copying = self._inherits
         self._records, self._counts = RunningTotal(), RunningTotal()
         self._owed = _ZERO  # told by records, and not yet repeated by a token_count
         self._recorded_last = _ZERO  # what the last record told
-        self._excess = 0  # of the last token_count: by how much its `total_tokens` is more than its parts
         self._spent = _ZERO
         self._turns, self._turn_id = 0, ""
         self._turn_recorded = False  # there was a record since the turn began
         self._compactions = 0
+        self._assumed = False  # what was inherited, by a token_count; a record will tell
         self._doubtful = False  # something was not as it should be
 
     def feed(self, line: bytes) -> None:
         """One line without its newline; of a compaction its first `HEAD_BYTES` will do."""
         if COMPACTED in line[:HEAD_BYTES]:
-            self._compactions += not self._copying
+            self._take_compaction(line[:HEAD_BYTES])
             return
         try:
             entry = _decode(line)
@@ -166,7 +184,8 @@ class Ledger:
         steady = self._records.steady and self._counts.steady
         # What was there before the first response is a fork's; any other session has lost lines.
         began = self._inherits or (self._records.base or self._counts.base) == _ZERO
-        return "exact" if whole and steady and began and not self._doubtful else "conservative"
+        sure = steady and began and not (self._assumed or self._doubtful)
+        return "exact" if whole and sure else "conservative"
 
     def _estimate(self, last_total: Tokens | None) -> Tokens | None:
         """From the newest total, without what is before it. What was inherited does not count."""
@@ -192,6 +211,11 @@ class Ledger:
         if turn_id != self._turn_id or not turn_id:
             self._turns, self._turn_id = self._turns + 1, turn_id
 
+    def _take_compaction(self, head: bytes) -> None:
+        if not self._copying:
+            self._compactions += 1
+            self._doubtful |= _REMOTE in head and not self._has_records
+
     def _take_record(self, p: _Payload) -> None:
         if p.thread_id is not None and self.thread_id is not None and p.thread_id.lower() != self.thread_id:
             return
@@ -200,6 +224,9 @@ class Ledger:
             return
         self._recorded_last, self._turn_recorded = p.usage.counts, True
         step = self._records.rise(p.thread_token_usage.counts, p.usage.counts)
+        if self._assumed and self._records.base and self._counts.base:
+            self._assumed, more = False, _minus(self._counts.base, self._records.base)
+            self._doubtful |= more != _ZERO  # a response of an older release was taken for inherited
         self._spent, self._owed = _plus(self._spent, step), _plus(self._owed, step)
 
     def _take_count(self, figures: _Figures, last: _Figures | None, timestamp: Any) -> None:
@@ -212,12 +239,18 @@ class Ledger:
             self._counts.high = self._owed = _ZERO
         else:
             self._rise(total, last.counts if last else total, excess)
-        self._excess = excess
 
     def _rise(self, total: Counts, last: Counts, excess: int) -> None:
-        """A token_count of a turn without a record so far."""
-        anew = self._counts.base is None or excess != self._excess or _minus(self._counts.high, total) != _ZERO
-        if anew and self._records.base is not None:
+        """A token_count of a turn without a record so far. `excess`: its `total_tokens` without its parts."""
+        expected = _plus(self._counts.high, self._owed)
+        goes_on = self._counts.base is not None and total in (expected, _plus(expected, last))
+        if self._inherits and self._has_records and not self._told:
+            self._counts.begin(total)
+            self._assumed = True
+        elif self._has_one_writer and excess == 0 and total == last and total != expected:
+            self._counts.begin_anew(total)
+            self._spent = _plus(self._spent, total)
+        elif self._records.base is not None and not goes_on:
             # It goes on from what was left out; if the response was no record's, others may have been left out.
             self._doubtful |= last not in (self._recorded_last, _ZERO)
             self._counts.begin(_minus(total, self._owed))
