@@ -61,6 +61,21 @@ def test_it_is_read_like_a_plain_one(path: Path) -> None:
 
 
 @needs_zstd
+def test_one_that_was_away_is_read_again(path: Path) -> None:
+    """Though it comes back as the file that it was."""
+    zstd = packed.zstd_module()
+    assert zstd is not None
+    path.write_bytes(zstd.compress(sample("exec_tool")))
+    file = polled(path)
+    path.rename(path.with_name("away"))
+    file.poll(Budget(1 << 20))
+    assert file.gone
+    path.with_name("away").rename(path)
+    file.poll(Budget(1 << 20))
+    assert (file.gone, file.fault) == (False, None)
+
+
+@needs_zstd
 @pytest.mark.parametrize("data", [b"no zstd at all", HELLO[:-3], b""])
 def test_a_broken_one_is_a_fault(path: Path, data: bytes) -> None:
     """Garbage and a file that is still being written."""
@@ -78,3 +93,24 @@ def test_a_bomb_is_not_unpacked(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(packed, "MAX_UNPACKED_BYTES", 1 << 20)
     path.write_bytes(zstd.compress(sample("exec_tool") + b"x" * (2 << 20)))
     assert polled(path).facts is None
+
+
+@needs_zstd
+def test_a_bomb_of_lines_is_not_read(path: Path) -> None:
+    """However little room they take, packed or not."""
+    zstd = packed.zstd_module()
+    assert zstd is not None
+    path.write_bytes(zstd.compress(sample("exec_tool") + b"\n" * 2_000_000))
+    assert polled(path).facts is None
+
+
+@needs_zstd
+def test_the_memory_that_one_asks_for_is_bounded(path: Path) -> None:
+    """A file of a few bytes may ask a reader to hold 128 MiB of what it unpacks."""
+    zstd = packed.zstd_module()
+    assert zstd is not None
+    log = zstd.CompressionParameter.window_log
+    for window_log, is_read in ((packed.MAX_WINDOW_LOG, True), (27, False)):
+        compressor = zstd.ZstdCompressor(options={log: window_log})
+        path.write_bytes(compressor.compress(sample("exec_tool")) + compressor.flush())
+        assert (polled(path).facts is not None) is is_read

@@ -60,6 +60,70 @@ def test_uninstall_leaves_the_file_as_it_was(home: Path, state: str) -> None:
     assert "nothing was changed" in setup.uninstall(str(home))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        '{"hooks":{"Stop":[{"hooks":[]}]}}',
+        '{\r\n  "hooks": { "Stop": [] }\r\n}\r\n',
+        '{\n\n  "hooks": {"PermissionRequest": [], "Stop": [{"hooks": [], "odd": 1.10}]}}\n\n',
+        None,
+    ],
+)
+def test_uninstall_gives_back_what_was_there(home: Path, state: str, text: str | None) -> None:
+    """However it was written; where there was no file, there is none again."""
+    path = home / "hooks.json"
+    if text is not None:
+        path.write_bytes(text.encode())
+    setup.install(str(home), state)
+    setup.install(str(home), state)
+    setup.uninstall(str(home))
+    assert (path.read_bytes().decode() if path.exists() else None) == text
+    assert not os.path.exists(state)
+
+
+def test_uninstall_keeps_what_came_after_install(home: Path, state: str) -> None:
+    """What is given back is never older than what others have written since."""
+    (home / "hooks.json").write_text(THEIRS)
+    setup.install(str(home), state)
+    document = json.loads((home / "hooks.json").read_text())
+    document["hooks"]["SessionStart"] = [{"hooks": []}]
+    (home / "hooks.json").write_text(json.dumps(document))
+    setup.uninstall(str(home))
+    assert list(json.loads((home / "hooks.json").read_text())["hooks"]) == ["Stop", "SessionStart"]
+    assert not os.path.exists(state)
+
+
+def test_the_entries_of_an_older_agent_go_too(home: Path, state: str) -> None:
+    """It kept no copy of what was there; and a newer agent that takes its place makes none of its entries."""
+    (home / "hooks.json").write_text(THEIRS)
+    setup.install(str(home), state)
+    old = (home / "hooks.json").read_text().replace(record.__file__, f"/old/{entries.RECORDER}")
+    setup.uninstall(str(home))
+    (home / "hooks.json").write_text(old)
+    setup.install(str(home), state)
+    setup.uninstall(str(home))
+    assert (home / "hooks.json").read_text() == THEIRS
+
+
+def test_a_directory_that_cannot_be_made_is_said(home: Path, tmp_path: Path) -> None:
+    """Before hooks.json is touched."""
+    (tmp_path / "file").touch()
+    with pytest.raises(HooksError, match="file/hooks cannot be written: Not a directory"):
+        setup.install(str(home), str(tmp_path / "file/hooks"))
+    assert not (home / "hooks.json").exists()
+
+
+@pytest.mark.parametrize("at", ["1e300", "-1", "0", "1e18"])
+def test_an_absurd_event_is_none(home: Path, state: str, at: str) -> None:
+    """A file that no hook has written: neither a time nor a word of it is shown."""
+    setup.install(str(home), state)
+    Path(state, "01a1.json").write_text(f'{{"event":"PermissionRequest","at":{at}}}')
+    Path(state, "01a2.json").write_text('{"event":"\\u001b[2J","at":5}')
+    assert "Last event: none yet" in setup.status(str(home), 10.0)
+
+
 def test_uninstall_removes_no_file_of_others(home: Path, tmp_path: Path) -> None:
     """Even if somebody has edited the directory in the entry."""
     setup.install(str(home), str(tmp_path))

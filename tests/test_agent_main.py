@@ -15,6 +15,8 @@ from fake_daemon import FakeDaemon, well
 from fleet_agent import __version__
 from fleet_agent.__main__ import main
 from fleet_agent.tools.codex.daemon_protocol import METHODS
+from fleet_agent.tools.codex.hooks import record, setup
+from repository import git, make_repository
 
 
 def agent(
@@ -28,6 +30,18 @@ def agent(
     return subprocess.run(
         command, env=environ, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, **options
     )
+
+
+def streamed(home: Path, code: str, count: int) -> list[dict[str, Any]]:
+    """The first frames of a stream by `code`, which ends with its stdin and has nothing to complain of."""
+    environ = {**os.environ, "HOME": str(home.parent), "CODEX_HOME": str(home)}
+    argv = [sys.executable, "-c", code, "stream", "--interval", "0.1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env=environ, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(count)]
+        assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
+    return [json.loads(line) for line in lines]
 
 
 def frames(done: "subprocess.CompletedProcess[str]") -> list[dict[str, Any]]:
@@ -124,6 +138,8 @@ FORBIDDEN = (
     "os.chown", "os.utime", "os.setxattr", "os.removexattr", "os.kill", "os.putenv", "os.unsetenv", "os.chdir",
     "fcntl.flock", "fcntl.lockf", "shutil.", "tempfile.", "sqlite3.", "ctypes.dlopen",
 )
+def of_another_test(path):  # what runs at the same time has such daemons too
+    return "/pytest-of-" in path and path.endswith("/s")
 def watch(event, arguments):
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES
     git = event == "os.posix_spawn" and arguments[1][:2] == ["git", "--no-optional-locks"] and (
@@ -131,7 +147,7 @@ def watch(event, arguments):
     if event == "os.kill":  # a git that takes too long
         git = open(f"/proc/{{arguments[0]}}/stat").read().split(") ")[1].split()[1] == str(os.getpid())
     daemons = event == "socket.__new__" and arguments[1] == socket.AF_UNIX or (
-        event == "socket.connect" and arguments[1].startswith(DAEMONS))
+        event == "socket.connect" and (arguments[1].startswith(DAEMONS) or of_another_test(arguments[1])))
     if writes or event.startswith(FORBIDDEN) and not (daemons or git):
         print("FORBIDDEN", event, arguments, file=sys.stderr)
         raise PermissionError(event)
@@ -153,20 +169,31 @@ def test_the_agent_only_reads(tmp_path: Path) -> None:
     """
     home = tmp_path / "home"
     live, ended = thread_id(), thread_id()
-    rollout_path(home, ended).write_bytes(sample("exec_tool"))
+    work = make_repository(tmp_path / "work")
+    (work / "tracked").write_text("as it is in the index\n")
+    git(work, "add", "tracked")
+    os.utime(work / "tracked", (1, 1))  # a `git status` that may write the index would do so now
+    rollout_path(home, ended).write_bytes(sample("exec_tool").replace(b"/home/dev/labs/ws", bytes(work)))
     (tmp_path / "daemon").mkdir()
     daemon = FakeDaemon(home, well, tmp_path / "daemon/s")
     (home / "session_index.jsonl").write_text(f'{{"id":"{ended}","thread_name":"n"}}\n')
+    setup.install(str(home), str(tmp_path / "events"))
+    record.record(str(tmp_path / "events"), {"session_id": live, "hook_event_name": "PermissionRequest"}, 1.0)
+    packed = rollout_path(home, thread_id())
+    packed.with_name(f"{packed.name}.zst").write_bytes(b"no zstd")
+    os.mkfifo(rollout_path(home, thread_id()))
     opened = [rollout_path(home, live), lock_path(home, live)]
     arguments = ["app-server", "--managed-daemon"]
     with daemon.running(), FakeCodex(tmp_path, opened, arguments, {"CODEX_HOME": str(home)}) as codex:
         codex.start(f"CODEX_THREAD_ID={live} CODEX_TOOL_CALL_ID=c sleep 60")
         rollout_path(home, live).write_bytes(sample("tui_waiting_approval"))
         before = sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in tmp_path.rglob("*"))
-        for arguments in (["snapshot", "--privacy", "text"], ["stream"]):
-            _, snapshot, *_ = frames(agent(arguments, home, watched()))
+        one_shot = frames(agent(["snapshot", "--privacy", "text"], home, watched()))
+        for told in (one_shot, streamed(home, watched(), 8)):
+            snapshot = [frame for frame in told if frame["type"] == "snapshot"][-1]
             evidence = {s["id"]: s["evidence"] for s in snapshot["sessions"]}
             assert (evidence[live], evidence[ended]) == ("app_server", "lifecycle")
+            assert [s["dirty_files"] for s in snapshot["sessions"] if s["id"] == ended] == [1]  # git was run
         assert sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in tmp_path.rglob("*")) == before
     assert len(daemon.connections) >= 2  # an agent of another test may have found it too
     assert set(daemon.methods) == {"initialize", "initialized", "thread/read"} == METHODS

@@ -218,7 +218,10 @@ def frame(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
 
 class TestProcess:
     def test_the_stream_of_a_real_process(self, start: Start, tmp_path: Path) -> None:
-        """hello, snapshot, heartbeats; a new session is a snapshot; a refresh is answered; EOF ends it."""
+        """hello, snapshot, heartbeats; a new session is a snapshot; a refresh is answered; EOF ends it.
+
+        All the while it is niced, and has less than 40 MiB (PROMISES 12).
+        """
         process = start()
         assert process.stdin
         assert frame(process)["type"] == "hello"
@@ -234,7 +237,9 @@ class TestProcess:
         while (seen := frame(process))["type"] != "snapshot":
             assert time.monotonic() < deadline
         assert thread in json.dumps(seen)
-        assert psutil.Process(process.pid).nice() >= stream.NICENESS
+        running = psutil.Process(process.pid)
+        assert running.nice() >= stream.NICENESS
+        assert running.memory_info().rss < 40 << 20
         process.stdin.close()
         assert process.wait(3) == 0
 

@@ -87,6 +87,33 @@ def test_a_file_that_did_not_change_is_not_opened(tmp_path: Path) -> None:
     assert not tail.changed()
 
 
+@pytest.mark.parametrize("text", [b"b long first line\n", b"b long first line\nand a second\n"])
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path, text: bytes) -> None:
+    """The same inode, cut to nothing and filled again between two looks, with as much or more: all is new."""
+    path = tmp_path / "f"
+    path.write_bytes(b"a long first line\n")
+    tail = Tail(str(path))
+    read(tail)
+    path.write_bytes(text)
+    os.utime(path, (1, 1))  # a clock that stands still must not hide it here
+    assert [line.data + b"\n" for line in read(tail)] == text.splitlines(keepends=True)
+
+
+def test_one_reading_takes_a_bounded_number_of_lines(tmp_path: Path) -> None:
+    """A line costs time however short it is: millions of empty ones are read a part at a time."""
+    path = tmp_path / "f"
+    path.write_bytes(b"\n" * 1_000_000 + b"last\n")
+    tail, seen, readings = Tail(str(path)), 0, 0
+    with Source(str(path)) as source:
+        tail.start(source, 0)
+        while tail.behind or not readings:
+            before, budget = seen, Budget(PLENTY, limit_lines=300_000)
+            seen += sum(1 for _ in tail.lines(source, budget))
+            readings += 1
+            assert seen - before < 300_000 + (256 << 10)
+    assert (seen, readings) == (1_000_001, 2)
+
+
 @pytest.mark.parametrize("replace", [True, False], ids=["replaced", "truncated"])
 def test_a_replaced_or_truncated_file_is_read_anew(tmp_path: Path, replace: bool) -> None:
     """Another inode, or fewer bytes than were read, means another file."""
@@ -184,6 +211,15 @@ def test_the_inside_of_a_long_line_is_searched_once(parts: list[bytes | int], da
                 assert b"\n" not in text[start:stop]
                 assert known.behind_endless(start) == stop
                 assert known.behind_endless(stop) == stop
+
+
+def test_a_search_that_ends_inside_of_a_huge_line_finds_nothing(tmp_path: Path) -> None:
+    """Its reach ends where the line was passed over before: that is no line start, and no error."""
+    path = tmp_path / "f"
+    path.write_bytes(b"MARK\n" + b"." * (3 << 20))
+    with Source(str(path)) as source:
+        assert source.last_line_with((b"MARK",), source.size, PLENTY) == 0
+        assert source.last_line_with((b"MARK",), source.size, 1 << 20) is None
 
 
 def test_a_file_can_be_read_into_a_buffer(tmp_path: Path) -> None:

@@ -37,6 +37,21 @@ def test_development_runs_on_what_users_run_on() -> None:
     assert pinned("requirements.txt").items() <= pinned("requirements-dev.txt").items()
 
 
+@pytest.mark.parametrize(
+    ("name", "too_old"),
+    [
+        ("msgspec", "0.20.0"),  # its errors were no ValueErrors yet, as which they are caught everywhere
+        ("psutil", "5.9.8"),  # had no Process.net_connections, which tells the ports where there is no /proc
+        ("websockets", "14.0"),  # raised a ValueError of its own for an answer that is no HTTP
+    ],
+)
+def test_what_is_too_old_is_not_accepted(name: str, too_old: str) -> None:
+    """Where a host has releases of its own, the agent works with each that its requirements let pass."""
+    bounds = [requirement.specifier for requirement in asked_for() if requirement.name == name]
+    assert bounds
+    assert not any(bound.contains(too_old) for bound in bounds)
+
+
 @pytest.mark.parametrize("name", PINS)
 def test_pins_name_no_host_and_have_hashes(name: str) -> None:
     """Packages come from whatever index the machine uses, and are what they were when they were pinned."""

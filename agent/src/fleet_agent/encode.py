@@ -68,7 +68,8 @@ def snapshot_lines(reading: Reading, seq: int) -> list[bytes]:
     host = _host(reading)
     host_bytes = _size(host)
     room_bytes = MAX_SNAPSHOT_BYTES - 2 * _FRAME_BYTES - host_bytes - sum(map(_size, problems))
-    sessions = _fitting([_encoded(session) for session in _by_weight(reading.sessions)], room_bytes)
+    telling = _by_weight(reading.sessions)[:MAX_SESSIONS]
+    sessions = _fitting([_encoded(session) for session in telling], room_bytes)
     left_out = len(reading.sessions) - len(sessions)
     if left_out:
         problems.append(Problem("limit", f"{left_out} of {len(reading.sessions)} sessions are not listed"))
@@ -105,7 +106,7 @@ def _by_weight(sessions: tuple[Session, ...]) -> list[Session]:
 
 def _fitting(sessions: list[msgspec.Raw], room_bytes: int) -> list[msgspec.Raw]:
     kept = []
-    for session in sessions[:MAX_SESSIONS]:
+    for session in sessions:
         if len(session) > MAX_SESSION_BYTES:
             continue
         room_bytes -= len(session) + 1 + _FRAME_BYTES // 8

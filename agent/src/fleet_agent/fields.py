@@ -4,7 +4,7 @@ import math
 from datetime import datetime
 from typing import Any
 
-_LAST_SECOND = 253_402_300_799.0  # 9999-12-31; more is not a time
+LAST_SECOND = 253_402_300_799.0  # 9999-12-31; more is not a time
 _MAX_COUNT = 1 << 53  # more is absurd, and readers of JSON elsewhere lose digits
 
 
@@ -30,7 +30,7 @@ def epoch(value: Any) -> float | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return float(value) if 0 < value <= _LAST_SECOND else None
+    return float(value) if 0 < value <= LAST_SECOND else None
 
 
 def member(value: Any, *names: str) -> Any:

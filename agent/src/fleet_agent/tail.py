@@ -22,6 +22,8 @@ CUT_BYTES = 4096
 _BLOCK_BYTES = 256 << 10
 _SEARCH_BLOCK_BYTES = 256 << 10
 _HEAD_BYTES = 256  # in which a line says what it is
+_SEEN_BYTES = 256  # the end of what was read: by it another text in the same file is noticed
+_MAX_LINES = 500_000  # in one reading: each takes 2 us or more, however short it is
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -145,8 +147,7 @@ class Source:
         `rfind` of a longer string takes a nanosecond a byte; `in`, which skips, says whether it is worth it.
         """
         start = end
-        while start > floor:
-            start = self._before_endless(start)
+        while (start := self._before_endless(start)) > floor:
             stop, start = min(end, start + _HEAD_BYTES), max(floor, start - _SEARCH_BLOCK_BYTES)
             block = self.read(start, stop - start)
             if start and b"\n" not in block:
@@ -169,10 +170,21 @@ class Source:
 
 
 class Budget:
-    """How many bytes one reading of the host may still take from files."""
+    """How many bytes and lines one reading of the host may still take from files."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, limit_lines: int = _MAX_LINES) -> None:
         self.left_bytes = limit_bytes
+        self._left_lines = limit_lines
+
+    def take(self, block: bytes) -> None:
+        """`block` was read, and its lines are about to be."""
+        self.left_bytes -= len(block)
+        self._left_lines -= block.count(b"\n")
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing more may be read."""
+        return self.left_bytes <= 0 or self._left_lines <= 0
 
 
 class Tail:
@@ -184,6 +196,7 @@ class Tail:
         self._offset = 0
         self._identity: tuple[int, int] | None = None
         self._seen: tuple[int, ...] = ()
+        self._read_last = b""  # what stands before `_offset`
         self._splitter = LineSplitter()
 
     def changed(self) -> bool:
@@ -196,29 +209,38 @@ class Tail:
         return True
 
     def is_new(self, source: Source) -> bool:
-        """Never read before, or another file in its place, or shorter than what was read."""
-        return self._identity != source.identity or source.size < self._offset
+        """Never read before, or another file in its place, or another text in it than was read."""
+        if self._identity != source.identity or source.size < self._offset:
+            return True
+        return self._before_offset(source) != self._read_last
 
     def start(self, source: Source, offset: int) -> None:
         """Read from `offset` on, which is the start of a line."""
         self._identity, self._offset, self._splitter = source.identity, offset, LineSplitter()
+        self._read_last = self._before_offset(source)
 
     def lines(self, source: Source, budget: Budget) -> Iterator[Line]:
         """The complete lines that were not read yet. A partial last line is held back until it is whole."""
         self.behind = False
         while self._offset < source.size:
-            size_bytes = min(_BLOCK_BYTES, source.size - self._offset, budget.left_bytes)
-            block = source.read(self._offset, size_bytes)
+            if budget.is_spent:
+                self.behind = True
+                break
+            block = source.read(self._offset, min(_BLOCK_BYTES, source.size - self._offset, budget.left_bytes))
             if not block:
-                self.behind = budget.left_bytes <= 0
                 break
             self._offset += len(block)
-            budget.left_bytes -= len(block)
+            budget.take(block)
             yield from self._splitter.feed(block)
             if self._splitter.cutting:
                 self._offset = min(source.behind_endless(self._offset), source.size)
         if not self.behind:  # else the next reading goes on in the middle of this line
             self._offset -= self._splitter.release()
+        self._read_last = self._before_offset(source)
+
+    def _before_offset(self, source: Source) -> bytes:
+        size_bytes = min(_SEEN_BYTES, self._offset)
+        return source.read(self._offset - size_bytes, size_bytes)
 
 
 def lines_from(source: Source, start: int, limit_bytes: int) -> Iterator[Line]:

@@ -5,8 +5,9 @@ Python reads Zstandard from 3.14 on; before, such a session is listed by its nam
 
 import importlib
 import os
+from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import IO
+from typing import IO, Any
 
 from fleet_agent.files import open_regular
 from fleet_agent.tail import Budget, LineSplitter, Source
@@ -16,6 +17,7 @@ from fleet_agent.tools.codex.thread import ThreadFile
 
 SUFFIX = ".zst"
 MAX_UNPACKED_BYTES = 64 << 20  # a longer one is not read: it would cost every reading of the host 0.3 s
+MAX_WINDOW_LOG = 23  # 8 MiB: RFC 8878 recommends no less to readers, and no more to writers; Codex takes 2 MiB
 _BLOCK_BYTES = 256 << 10
 
 
@@ -36,15 +38,16 @@ class PackedFile(ThreadFile):
                     self._unpack(packed)
                     self.usage = self._usage()
         except OSError as exc:
+            self._seen = None
             self.fault, self.gone = exc.strerror or str(exc), isinstance(exc, FileNotFoundError)
 
     def _unpack(self, packed: IO[bytes]) -> None:
         zstd = zstd_module()
-        if zstd is None:
+        if zstd is None or (self.size_bytes or 0) > MAX_UNPACKED_BYTES:
             return
+        bounds = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
         try:
-            with zstd.ZstdFile(packed) as lines:
-                self.facts = _read(lines)
+            self.facts = _read(_unpacked(packed, zstd.ZstdDecompressor(options=bounds)))
         except (zstd.ZstdError, EOFError) as exc:
             self.fault = f"it is no whole Zstandard file: {exc}"
         Source.read_bytes += packed.tell()
@@ -58,12 +61,21 @@ def zstd_module() -> ModuleType | None:
         return None
 
 
-def _read(lines: IO[bytes]) -> Rollout | None:
+def _unpacked(packed: IO[bytes], decompressor: Any) -> Iterator[bytes]:
+    """What is in the one frame that Codex writes. Raises `EOFError` where it ends too early."""
+    while not decompressor.eof:
+        data = packed.read(_BLOCK_BYTES) if decompressor.needs_input else b""
+        if decompressor.needs_input and not data:
+            raise EOFError("its end is missing")
+        yield decompressor.decompress(data, _BLOCK_BYTES)
+
+
+def _read(blocks: Iterable[bytes]) -> Rollout | None:
     """The facts of an unpacked rollout; None if it is none, or too long."""
-    facts, splitter, left_bytes = None, LineSplitter(), MAX_UNPACKED_BYTES
-    while block := lines.read(_BLOCK_BYTES):
-        left_bytes -= len(block)
-        if left_bytes < 0:
+    facts, splitter, budget = None, LineSplitter(), Budget(MAX_UNPACKED_BYTES)
+    for block in blocks:
+        budget.take(block)
+        if budget.is_spent:
             return None
         for line in splitter.feed(block):
             if facts is None:

@@ -1,14 +1,18 @@
 """What the hooks recorded last of each thread. Reads only, and only what an entry in hooks.json leads to."""
 
 import os
+from typing import Annotated
 
 import msgspec
 
+from fleet_agent.fields import LAST_SECOND
 from fleet_agent.files import read_small
 from fleet_agent.tools.codex.hooks.expiry import Asked
 
 MAX_HOOKS_JSON_BYTES = 1 << 20
 _MAX_EVENT_BYTES = 4096
+
+_NAME = b"record.py"  # is in every entry of fleet's
 
 _Stamp = tuple[int, int, int]
 
@@ -17,7 +21,7 @@ class Event(msgspec.Struct, frozen=True):
     """One recorded event, as `record` writes it. `at` is epoch seconds of this host's clock."""
 
     event: str
-    at: float
+    at: Annotated[float, msgspec.Meta(gt=0, le=LAST_SECOND)]
     tool: str | None = None
     turn_id: str | None = None
 
@@ -76,11 +80,14 @@ def asked(event: Event) -> Asked | None:
 
 
 def _recorded_in(path: str) -> str | None:
-    from fleet_agent.tools.codex.hooks import entries  # few homes have a hooks.json, and it imports json
-
     try:
-        document = msgspec.json.decode(read_small(path, MAX_HOOKS_JSON_BYTES))
+        text = read_small(path, MAX_HOOKS_JSON_BYTES)
+        document = msgspec.json.decode(text) if _NAME in text else None
     except (OSError, ValueError, RecursionError):
         return None
+    if document is None:
+        return None
+    from fleet_agent.tools.codex.hooks import entries  # few homes have fleet's, and it imports json
+
     found = next(entries.ours(document), None) if isinstance(document, dict) else None
     return found.directory if found else None

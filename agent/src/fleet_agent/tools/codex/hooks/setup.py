@@ -1,10 +1,12 @@
 """`fleet-agent hooks`: puts fleet's entries into hooks.json, takes them out, tells how they are.
 
-It writes to hooks.json and to the directory of the recorded events, and to nothing else. To trust the entries
-is the person's part, in Codex: hooks run outside of its sandbox.
+It writes to hooks.json and to the directory of the recorded events, and to nothing else. There it keeps what
+hooks.json was, to give it back byte for byte unless somebody has changed it since. To trust the entries is the
+person's part, in Codex: hooks run outside of its sandbox.
 """
 
 import contextlib
+import hashlib
 import os
 import sys
 import time
@@ -13,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from fleet_agent.files import open_regular
+from fleet_agent.files import open_regular, read_small
 from fleet_agent.machine import user_name
 from fleet_agent.tools.codex.hooks import entries, record, trust
-from fleet_agent.tools.codex.hooks.events import MAX_HOOKS_JSON_BYTES, read
+from fleet_agent.tools.codex.hooks.events import MAX_HOOKS_JSON_BYTES, asked, read
 
 _TRUST_STEP = """\
 Codex runs them only when you trust them. In a terminal, start `codex`: it says "Hooks need review". Choose
@@ -30,11 +32,11 @@ class HooksError(Exception):
 
 
 class _File(msgspec.Struct, frozen=True):
-    """A hooks.json: `path` behind all links, its text ("" where there is none), and its mode."""
+    """A hooks.json: `path` behind all links, its text and mode ("" and None where there is none)."""
 
     path: str
     text: str
-    mode: int
+    mode: int | None
 
 
 def state_directory(environ: Mapping[str, str]) -> str:
@@ -58,8 +60,12 @@ def install(home: str, directory: str) -> str:
     line = entries.command(sys.executable, record.__file__, directory)
     document = _parse(file)
     wanted = entries.with_ours(document, line)
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    os.chmod(directory, 0o700)
+    try:
+        _make_directory(directory)
+        if file.mode is not None and not any(entries.ours(document)):
+            _write_private(_kept(file.path, directory), file.text)
+    except OSError as exc:
+        raise HooksError(f"{directory} cannot be written: {exc.strerror or exc}") from exc
     if wanted == document:
         return f"{file.path} has fleet's entries already; nothing was changed."
     _write(file, entries.render(wanted, file.text))
@@ -74,9 +80,13 @@ def uninstall(home: str) -> str:
     found = list(entries.ours(document))
     if not found:
         return f"{file.path} has no entry of fleet; nothing was changed."
-    _write(file, entries.render(entries.without_ours(document), file.text))
+    before = _before(file.path, found[0].directory)
+    command = found[0].definition["command"]
+    if entries.with_ours(_parse(_File(file.path, before or "", None)), command) != document:
+        before = entries.render(entries.without_ours(document), file.text)  # it was changed since
+    _write(file, before)
     for directory in {entry.directory for entry in found}:
-        _remove_events(directory)
+        _remove_events(directory, _kept(file.path, directory))
     return f"Removed fleet's entries from {file.path}, and what they had recorded."
 
 
@@ -122,8 +132,12 @@ def _config(home: str) -> dict[str, Any] | None:
 
 
 def _last_event(directory: str, now: float) -> str:
-    names = os.listdir(directory) if os.path.isdir(directory) else []
-    events = [event for name in names if (event := read(os.path.join(directory, name)))]
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        names = []
+    found = (read(os.path.join(directory, name)) for name in names)
+    events = [event for event in found if event and asked(event)]
     if not events:
         return f"none yet (in {directory})"
     last = max(events, key=lambda event: event.at)
@@ -145,7 +159,7 @@ def _read(home: str) -> _File:
     except FileNotFoundError:
         if os.path.islink(f"{home}/hooks.json"):
             raise HooksError(f"{home}/hooks.json is a link to {path}, which is not there: remove it") from None
-        return _File(path, "", 0o600)
+        return _File(path, "", None)
     except OSError as exc:
         raise HooksError(f"{path} cannot be read: {exc.strerror or exc}") from exc
     with os.fdopen(fd, "rb") as file:
@@ -172,24 +186,52 @@ def _parse(file: _File) -> entries.Json:
         raise HooksError(f"{file.path} is no hooks file that Codex reads: {exc}. Mend it first") from exc
 
 
-def _write(file: _File, text: str) -> None:
-    """Replace the file at once, unless somebody else has changed it since it was read."""
+def _write(file: _File, text: str | None) -> None:
+    """Replace the file at once, unless somebody else has changed it since it was read. None: remove it."""
     temporary = f"{file.path}.fleet-{os.getpid()}"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(fd, "w", encoding="utf-8") as new:
-            new.write(text)
-            new.flush()
-            os.fchmod(fd, file.mode)
-            os.fsync(fd)
+        if text is not None:
+            _write_private(temporary, text)
+            os.chmod(temporary, 0o600 if file.mode is None else file.mode)
         if _text_now(file.path) != file.text:
             raise HooksError(f"{file.path} was changed by somebody else just now: run this again")
-        os.replace(temporary, file.path)
+        if text is None:
+            os.unlink(file.path)
+        else:
+            os.replace(temporary, file.path)
     except OSError as exc:
         raise HooksError(f"{file.path} cannot be written: {exc.strerror or exc}") from exc
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def _write_private(path: str, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(fd, "w", encoding="utf-8", newline="") as new:
+        new.write(text)
+        new.flush()
+        os.fsync(fd)
+
+
+def _make_directory(directory: str) -> None:
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    os.chmod(directory, 0o700)
+
+
+def _kept(path: str, directory: str) -> str:
+    """Where the text is kept that the hooks.json at `path` had before fleet's entries came."""
+    return os.path.join(directory, f"before-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.json")
+
+
+def _before(path: str, directory: str) -> str | None:
+    """That text; None if there was no such file."""
+    try:
+        return read_small(_kept(path, directory), MAX_HOOKS_JSON_BYTES).decode()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _text_now(path: str) -> str:
@@ -200,8 +242,10 @@ def _text_now(path: str) -> str:
         return ""
 
 
-def _remove_events(directory: str) -> None:
-    """What was recorded, and the directory if nothing else is in it."""
+def _remove_events(directory: str, kept: str) -> None:
+    """What was recorded, what was kept, and the directory if nothing else is in it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(kept)
     with contextlib.suppress(OSError):
         record.prune(directory, keep=0)
         os.rmdir(directory)
