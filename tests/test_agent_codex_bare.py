@@ -56,6 +56,8 @@ DAEMON = process("app-server --listen unix:// --managed-daemon", pid=3, tty=None
         ("--no-daemon", [("idle", "new", "weak")]),
         ("fix@the@parser", [("idle", "new", "weak")]),
         ("agents", []),
+        ("--remote ws://127.0.0.1:4500", []),
+        ("--remote=unix:///run/codex.sock resume", []),
         ("app-server", []),
         ("mcp-server", []),
     ],

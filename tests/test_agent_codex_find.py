@@ -11,6 +11,7 @@ from fake_codex import (
     FakeCodex,
     event,
     meta,
+    named,
     rollout_path,
     sample,
     sample_at,
@@ -53,18 +54,22 @@ def test_every_home_in_use_is_read(tmp_path: Path, host: Host) -> None:
 
 
 def test_titles_obey_privacy(host: Host) -> None:
-    """Without permission no word of a conversation leaves: the name, else the directory. A name comes first."""
-    plain, named = thread_id(), thread_id()
-    for thread in (plain, named):
+    """Without permission no word of a conversation leaves: the name, else the directory. A name comes first.
+
+    But a first name may be Codex's own, made of the prompt.
+    """
+    plain, titled, renamed = thread_id(), thread_id(), thread_id()
+    for thread in (plain, titled, renamed):
         rollout_path(host.home, thread).write_bytes(sample("exec_tool"))
-    (host.home / "session_index.jsonl").write_text(f'{{"id":"{named}","thread_name":"my name"}}\n')
-    for privacy, expected in (
-        ("meta", ("ws", "directory")),
-        ("title", ("TOOL ls -la ;; SAY listed", "prompt")),
+    index = named(titled, "List all files") + named(renamed, "List all files") + named(renamed, "my name")
+    (host.home / "session_index.jsonl").write_text(index)
+    for privacy, *expected in (
+        ("meta", ("ws", "directory"), ("ws", "directory")),
+        ("title", ("TOOL ls -la ;; SAY listed", "prompt"), ("List all files", "name")),
     ):
         found = Host(host.home, privacy).sessions()
-        assert (found[plain].title, found[plain].title_source) == expected
-        assert (found[named].title, found[named].title_source) == ("my name", "name")
+        titles = [(found[thread].title, found[thread].title_source) for thread in (plain, titled, renamed)]
+        assert titles == [*expected, ("my name", "name")]
 
 
 def test_subagents_carry_their_parent_and_root(tmp_path: Path, host: Host) -> None:

@@ -1,8 +1,11 @@
 """fleet_agent.tools.codex.find: what a session does, told from real processes and real files as they change."""
 
+import os
+import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from codex_host import Host, open_turn, write
@@ -17,9 +20,11 @@ from fake_codex import (
     sample,
     sample_at,
     thread_id,
+    written,
 )
 from fake_daemon import FakeDaemon, well
 from fleet_agent.wire import Session
+from lab.waiting import wait_until
 
 
 @pytest.fixture
@@ -112,6 +117,35 @@ def test_a_killed_session_is_crashed_and_the_next_to_open_it_is_not_working(tmp_
     time.sleep(0.05)
     with FakeCodex(tmp_path, [path, lock_path(host.home, thread)]):
         assert host.state(thread) == ("idle", "aborted", "strong")
+
+
+def test_a_session_whose_process_is_stopped_is_not_at_work(tmp_path: Path, host: Host) -> None:
+    """Ctrl-Z in mid-turn: nothing goes on until somebody lets it."""
+    thread = thread_id()
+    path = rollout_path(host.home, thread)
+    with FakeCodex(tmp_path, [path]) as codex:
+        write(path, meta(time.time(), thread, source="cli") + begun(time.time()))
+        assert host.state(thread) == ("working", "thinking", "strong")
+        process = psutil.Process(codex.pid)
+        os.kill(codex.pid, signal.SIGSTOP)
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED or None, "it has stopped", timeout_s=20)
+        assert host.state(thread) == ("working", "stuck", "strong")
+        os.kill(codex.pid, signal.SIGCONT)
+        wait_until(lambda: process.status() != psutil.STATUS_STOPPED or None, "it goes on", timeout_s=20)
+        assert host.state(thread) == ("working", "thinking", "strong")
+
+
+def test_a_clock_that_was_put_forward_ends_no_turn(tmp_path: Path, host: Host) -> None:
+    """After a virtual machine slept, processes seem younger than their turns; the file each made is not."""
+    asleep, killed = thread_id(), thread_id()
+    paths = {thread: rollout_path(host.home, thread) for thread in (asleep, killed)}
+    began_at = time.time() - 3600
+    own_lock = written(host.home / "tmp/arg0-linux/codex-arg0abc/.lock", began_at - 1)
+    with FakeCodex(tmp_path / "a", [paths[asleep], own_lock]), FakeCodex(tmp_path / "b", [paths[killed]]):
+        for thread, path in paths.items():
+            write(path, meta(began_at, thread, source="cli") + begun(began_at))
+        assert host.state(asleep) == ("working", "thinking", "strong")
+        assert host.state(killed) == ("idle", "aborted", "strong")
 
 
 def test_a_process_that_execs_codex_late_is_never_taken_for_crashed(tmp_path: Path, host: Host) -> None:

@@ -117,8 +117,12 @@ def test_a_sandbox_without_a_policy_is_its_profile() -> None:
     assert (rollout.sandbox, rollout.effort) == ("read-only", "low")
     rollout.feed(line("turn_context", sandbox_policy={"type": 7}))
     assert (rollout.sandbox, rollout.effort) == ("read-only", None)
-    rollout.feed(line("event_msg", type="thread_settings_applied", thread_settings={"model_provider_id": "x"}))
-    assert rollout.provider == "x"
+    settings = {"model_provider_id": "x", "reasoning_effort": "high"}
+    rollout.feed(line("event_msg", type="thread_settings_applied", thread_settings=settings))
+    assert (rollout.provider, rollout.effort) == ("x", "high")  # a person chose another between two turns
+    older = {"collaboration_mode": {"settings": {"reasoning_effort": "low"}}}
+    rollout.feed(line("event_msg", type="thread_settings_applied", thread_settings=older))
+    assert (rollout.provider, rollout.effort) == ("x", "low")
 
 
 @pytest.mark.parametrize(
@@ -240,6 +244,32 @@ def test_a_script_that_asks_to_leave_the_sandbox_is_told() -> None:
         line("response_item", type="function_call", call_id="c", name="shell", arguments='{"escalated')
     )
     assert [c.escalated for c in rollout.calls.values()] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("script", "several"),
+    [
+        ('const r = await tools.exec_command({cmd: "make"});\ntext(r.output);', False),
+        ('tools.exec_command({cmd: "make"}); await tools.apply_patch("x")', True),
+        ("await Promise.all(cmds.map(cmd => tools.exec_command({cmd})))", True),
+        ('while (true) await tools["exec_command"]({cmd: "make"})', True),
+        (None, True),
+    ],
+)
+def test_a_script_that_calls_several_tools_is_told(script: str | None, several: bool) -> None:
+    """While one of them runs, another may wait for a person."""
+    rollout = Rollout(Meta())
+    rollout.feed(line("response_item", type="custom_tool_call", call_id="a", name="exec", input=script))
+    assert [(c.kind, c.several) for c in rollout.calls.values()] == [("script", several)]
+
+
+def test_what_began_a_turn_is_known_when_it_is_over() -> None:
+    """A run of `codex exec`, or a person: both may have gone on with what the other began."""
+    rollout = Rollout(Meta())
+    rollout.feed(line("event_msg", type="task_started", turn_id="t", turn_attribution={"turn_trigger": "exec"}))
+    rollout.feed(line("event_msg", type="turn_aborted", turn_id="t"))
+    assert rollout.turn
+    assert (rollout.turn.status, rollout.turn.trigger) == ("aborted", "exec")
 
 
 def test_only_a_threads_own_turns_count() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_codex import DATA, event, item
+from fleet_agent.evidence import Turn
 from fleet_agent.processes import Process
 from fleet_agent.status import judge
 from fleet_agent.tail import Line
@@ -42,6 +43,11 @@ def test_titles(
     assert title(name, prompt, cwd) == expected
 
 
+def test_a_directory_whose_path_is_secret_names_no_thread() -> None:
+    """PROMISES 13: the last part of a path does not look like the secret that it is a part of."""
+    assert title(None, None, "/ci/SECRET_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYKEY")[0] == "SECRET_KEY=[redacted]"
+
+
 def test_a_thread_that_was_never_asked_anything() -> None:
     """Only its lock is held: it is new, since its id was made, and belongs where its process works."""
     thread = Thread(V7, "/home", holder=Holder([process(tty="pts/3")], "/home"))
@@ -67,6 +73,37 @@ def test_the_turn_of_a_killed_process_is_not_the_new_ones() -> None:
     assert (found.writer_at, found.one_shot, found.server) == (7.0, True, False)
     server = evidence(Thread(V7, None, holder=Holder([process("app-server")], "/h")), 2e9, None)
     assert (server.one_shot, server.server) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("source", "trigger", "detail"),
+    [
+        ("exec", "exec", "failed"),
+        ("exec", "user", "ok"),
+        ("cli", "exec", "failed"),
+        ("cli", "user", "ok"),
+        ("exec", None, "failed"),
+        ("cli", None, "ok"),
+    ],
+)
+def test_an_interrupted_run_has_failed_whoever_began_the_session(
+    source: str, trigger: str | None, detail: str
+) -> None:
+    """The last turn tells whether it was a run; before 0.163 only who began the session does."""
+    facts = Rollout(Meta(source=source))
+    facts.turn = Turn("aborted", "t", 1.0, 2.0, trigger=trigger)
+    verdict = judge(evidence(Thread(V7, "/home", facts=facts), 2e9, None))
+    assert (verdict.state, verdict.detail) == ("ended", detail)
+
+
+@pytest.mark.parametrize(("source", "confidence"), [("cli", "weak"), ("exec", "weak"), ("vscode", "strong")])
+def test_a_server_may_hold_a_turn_that_another_process_began(source: str, confidence: str) -> None:
+    """An app-server that is older than the turn did not begin it for sure if it did not begin the thread."""
+    facts = Rollout(Meta(source=source))
+    facts.turn = Turn("open", "t", started_at=10.0)
+    server = Holder([process("app-server")], "/home")
+    verdict = judge(evidence(Thread(V7, "/home", holder=server, facts=facts), 20.0, None))
+    assert (verdict.detail, verdict.confidence) == ("thinking", confidence)
 
 
 def test_the_directory_of_a_thread_is_where_it_works_now() -> None:

@@ -63,6 +63,17 @@ def test_descendants_that_start_later_are_found_by_their_parents(tmp_path: Path)
         until(seen, lambda: names(seen, codex.pid) == ["bash", "sleep"])
 
 
+def test_a_fork_that_was_seen_before_it_executed_its_program_stays(tmp_path: Path) -> None:
+    """Between fork and exec it runs the program of the tool, in its environment; then it is a command."""
+    with FakeCodex(tmp_path) as codex:
+        seen = table()
+        assert codex.process.stdin
+        codex.process.stdin.write(b"(sleep 1; CODEX_THREAD_ID=t exec sleep 60) &\n")
+        codex.process.stdin.flush()
+        until(seen, lambda: "codex" in names(seen, codex.pid))
+        until(seen, lambda: any(c.environ and c.environ.get(MARKS[0]) == "t" for c in below(seen, codex.pid)))
+
+
 def test_figures_of_every_process_are_those_of_the_system(tmp_path: Path) -> None:
     """CPU and memory come with each scan."""
     with FakeCodex(tmp_path) as codex:

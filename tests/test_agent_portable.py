@@ -2,8 +2,10 @@
 
 import inspect
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +41,22 @@ def test_both_say_the_same_of_what_a_process_is_and_uses() -> None:
     assert abs(one.cpu_s - other.cpu_s) < 0.5
     assert abs(one.rss_bytes - other.rss_bytes) < 8 << 20
     assert procfs.stat(4_000_001) is portable.stat(4_000_001) is None
+
+
+def test_both_know_whether_a_process_is_stopped() -> None:
+    """By a signal; not one that runs."""
+
+    def is_stopped(found: procfs.Stat | None) -> bool:
+        return found is not None and found.stopped
+
+    with subprocess.Popen(["sleep", "60"]) as sleep:
+        for number, stopped in ((signal.SIGSTOP, True), (signal.SIGCONT, False)):
+            sleep.send_signal(number)
+            until_s = time.monotonic() + 5
+            while is_stopped(procfs.stat(sleep.pid)) != stopped and time.monotonic() < until_s:
+                time.sleep(0.01)
+            assert is_stopped(procfs.stat(sleep.pid)) == is_stopped(portable.stat(sleep.pid)) == stopped
+        sleep.kill()
 
 
 def test_both_know_the_files_that_a_process_holds_open(tmp_path: Path) -> None:

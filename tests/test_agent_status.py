@@ -22,6 +22,9 @@ def call(kind: str = "shell", age_s: float = 30.0, process: str = "no", escalate
     )
 
 
+SEVERAL = msgspec.structs.replace(call("script", process="yes"), several=True)
+
+
 def judged(live: bool = True, **evidence: Any) -> tuple[str, str | None, str]:
     verdict = judge(Evidence(NOW, live, **evidence))
     return verdict.state, verdict.detail, verdict.confidence
@@ -63,6 +66,23 @@ def judged(live: bool = True, **evidence: Any) -> tuple[str, str | None, str]:
         ({"turn": OPEN, "calls": (call(process="yes"), call("question"))}, ("waiting", "question", "strong")),
         ({"turn": OPEN, "calls": (call(process="yes"), call())}, ("working", "tool", "weak")),
         ({"turn": OPEN, "calls": (call("wait"), call())}, ("waiting", "approval", "weak")),
+        ({"turn": OPEN, "calls": (call(process="yes"), call("opaque"))}, ("working", "tool", "weak")),
+        # one script that calls several tools
+        ({"turn": OPEN, "calls": (SEVERAL,)}, ("working", "tool", "weak")),
+        ({"turn": OPEN, "calls": (SEVERAL,), "approvals": "never"}, ("working", "tool", "strong")),
+        ({"turn": OPEN, "calls": (SEVERAL,), "reviewer": "auto"}, ("working", "tool", "strong")),
+        # its process is stopped
+        ({"turn": OPEN, "stopped": True}, ("working", "stuck", "strong")),
+        ({"turn": OPEN, "stopped": True, "calls": (call(escalated=True),)}, ("working", "stuck", "strong")),
+        ({"turn": OVER["complete"], "stopped": True}, ("idle", "turn_done", "fact")),
+        # a server holds what another process began: it may have begun the turn too, and be gone
+        ({"turn": OPEN, "inherited": True}, ("working", "thinking", "weak")),
+        (
+            {"turn": OPEN, "inherited": True, "calls": (call(escalated=True),)},
+            ("waiting", "approval", "weak"),
+        ),
+        ({"turn": OPEN, "inherited": True, "calls": (call(process="yes"),)}, ("working", "tool", "strong")),
+        ({"turn": OPEN, "inherited": True, "writer_at": NOW - 30}, ("idle", "aborted", "strong")),
         # the turn of a process that was killed, opened again by another
         ({"turn": OPEN, "writer_at": NOW - 30}, ("idle", "aborted", "strong")),
         ({"turn": OPEN, "writer_at": NOW - 30, "calls": (call(),)}, ("idle", "aborted", "strong")),

@@ -20,7 +20,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
     `kind`: shell | patch | script (code mode) | question | wait (for subagents) | opaque (it runs where no
     process shows, and may ask a person) | other. `escalated`: it asks to leave the sandbox. `process`: whether
-    a live process of this call was seen: yes | no | maybe (it cannot be told).
+    a live process of this call was seen: yes | no | maybe (it cannot be told). `several`: it is a script that
+    may call more than one tool; then one may run while another asks a person.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     at: float | None = None
     escalated: bool = False
     process: str = "maybe"
+    several: bool = False
 
 
 class Hooked(msgspec.Struct, frozen=True):
@@ -47,14 +49,15 @@ class Evidence(msgspec.Struct, frozen=True):
     """What one reading shows of one session.
 
     `live`: a process holds it open; `writer_at`: when that process started; `one_shot`: it ends with its turn,
-    as `codex exec` does; `server`: it holds sessions for others, as the daemon does. `blind`: another writer
-    may exist that this reading cannot see, because processes are hidden ("scan") or the file is on a network
-    file system ("network"). `gapless` is false when a part of the current turn was not read. `last_actor` (user
-    | assistant | tool) is for old releases, which do not record where a turn begins and ends. `told` is what
-    the tool's own server says, asked after all else was read: approval | question | active | idle | failed;
-    None if there is no server, or it does not say. `moved_at`: when anything of it moved last, as far as can be
-    seen. `limit_resets_at`: when the account's used-up limit is reset, if that is known. `packed`: its
-    transcript is compressed and was not read.
+    as `codex exec` does; `server`: it holds sessions for others, as the daemon does; `inherited`: this one
+    began in a process of its own. `blind`: another writer may exist that this reading cannot see, because
+    processes are hidden ("scan") or the file is on a network file system ("network"). `gapless` is false when a
+    part of the current turn was not read. `last_actor` (user | assistant | tool) is for old releases, which do
+    not record where a turn begins and ends. `told` is what the tool's own server says, asked after all else was
+    read: approval | question | active | idle | failed; None if there is no server, or it does not say.
+    `moved_at`: when anything of it moved last, as far as can be seen. `limit_resets_at`: when the account's
+    used-up limit is reset, if that is known. `packed`: its transcript is compressed and was not read.
+    `stopped`: every process that holds it is, as by Ctrl-Z.
     """
 
     now: float
@@ -71,12 +74,14 @@ class Evidence(msgspec.Struct, frozen=True):
     writer_at: float | None = None
     one_shot: bool = False
     server: bool = False
+    inherited: bool = False
     blind: str | None = None
     gapless: bool = True
     told: str | None = None
     moved_at: float | None = None
     limit_resets_at: float | None = None
     packed: bool = False
+    stopped: bool = False
     hooked: Hooked | None = None
 
 

@@ -72,7 +72,8 @@ class Kin:
         `full` walks all the tools again. The first time all are new; then those below no tool are only asked if
         they were adopted, as all are whose session is gone: to ask everybody would double the cost.
         """
-        self._bury(self._gone(young, measure) | (self._tools - tools))
+        # A tool's fork looks like the tool until it executes what it is for: it is kin, and stays so.
+        self._bury(self._gone(young, measure) | (self._tools - tools - self.children.keys()))
         for pid in sorted(tools if full else tools - self._tools):
             self._walk(pid)
         self._tools = frozenset(tools)

@@ -43,7 +43,8 @@ def stat(pid: int) -> Stat | None:
         process = psutil.Process(pid)
         tty, born = process.terminal(), process.create_time()
         tty = tty and tty.removeprefix("/dev/")
-        return Stat(process.ppid(), born, born, tty, *_used(process))
+        is_stopped = bool(process.status() == psutil.STATUS_STOPPED)
+        return Stat(process.ppid(), born, born, tty, *_used(process), is_stopped)
     except psutil.Error:
         return None
 

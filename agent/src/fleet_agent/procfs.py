@@ -39,7 +39,8 @@ _LOADAVG_IS_REAL = AVAILABLE and _is_kernels("/proc/loadavg")
 class Stat(msgspec.Struct, frozen=True, gc=False):
     """`born` tells a pid from a later process with the same pid; `created_at` is epoch seconds.
 
-    `cpu_s`: what it used so far, with its children that ended and were waited for.
+    `cpu_s`: what it used so far, with its children that ended and were waited for. `stopped`: a signal has
+    stopped it (SIGSTOP, Ctrl-Z) and none let it go on; a debugger's hold is another.
     """
 
     ppid: int
@@ -48,6 +49,7 @@ class Stat(msgspec.Struct, frozen=True, gc=False):
     tty: str | None
     cpu_s: float = 0.0
     rss_bytes: int = 0
+    stopped: bool = False
 
 
 def pids() -> frozenset[int]:
@@ -140,6 +142,7 @@ def stat(pid: int) -> Stat | None:
         tty_name(int(fields[4])),
         cpu_ticks / _TICKS_PER_S,
         int(fields[21]) * _PAGE_BYTES,
+        fields[0] == b"T",
     )
 
 

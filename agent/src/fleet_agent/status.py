@@ -6,7 +6,8 @@ only while a process holds the file open. Whatever cannot be told apart is `weak
 guess.
 
 `working/stuck` is an open turn in which nothing has moved for `STUCK_S`: no line was written, the file was not
-touched, and no process of an open call is seen. A tool whose process lives is `tool`, however long it runs; a
+touched, and no process of an open call is seen. So is, at once, one whose process was stopped (Ctrl-Z): nothing
+goes on until somebody lets it. A tool whose process lives is `tool`, however long it runs; a
 session that waits for a person, or for its subagents, is not stuck either. (A model may think for that long
 without a word in the file: then it looks stuck, and `since_at` tells since when.)
 
@@ -24,6 +25,7 @@ APPROVAL_GRACE_S = 3.0  # a tool's process is there within a second of its call;
 USED_UP = "usage_limit_exceeded"  # Codex's word for a limit of the account, not of the model's context
 _LONG = f"{STUCK_S / 60:.0f} minutes"
 _DOUBT = "ended without an answer, and this release does not record failures"
+_STOPPED = "A turn is open, but its process is stopped, as by Ctrl-Z: `fg` there, or SIGCONT, lets it go on."
 _WAITS = {"approval": "an approval", "question": "an answer"}
 GATED = ("shell", "patch", "script")  # kinds of call for which the tool may have to ask a person first
 
@@ -43,7 +45,7 @@ def _from_files(e: Evidence) -> Verdict:
     elif not e.live:
         verdict = _without_writer(e, e.turn)
     elif e.turn.status == "open":
-        verdict = _open_turn(e, e.turn)
+        verdict = _inherited(_open_turn(e, e.turn)) if e.inherited else _open_turn(e, e.turn)
     else:
         verdict = _closed_turn(e, e.turn)
     return verdict if e.gapless or verdict.state == "unknown" else _weakened(verdict)
@@ -134,6 +136,8 @@ def _open_turn(e: Evidence, turn: Turn) -> Verdict:
     if _is_leftover(e, turn):
         reason = "Its last turn was cut off when its process died; it has been opened again since."
         return Verdict("idle", "aborted", reason, "lifecycle", "strong", e.active_at)
+    if e.stopped:
+        return Verdict("working", "stuck", _STOPPED, "process", "strong", e.moved_at)
     if e.hooked:
         return _hooked(e.hooked)
     if not e.calls and _is_still(e):
@@ -170,6 +174,14 @@ def _compacting(e: Evidence, turn: Turn) -> Verdict:
     return Verdict("working", "compacting", reason, "lifecycle", "weak", at)
 
 
+def _inherited(v: Verdict) -> Verdict:
+    """Who began the turn is not written down. If that was killed, the server that holds it now does nothing."""
+    if v.state == "idle" or (v.call and v.call.process == "yes"):
+        return v
+    reason = v.reason.removesuffix(".") + "; or another process began this turn, and was killed."
+    return msgspec.structs.replace(v, confidence="weak", reason=reason)
+
+
 def _is_leftover(e: Evidence, turn: Turn) -> bool:
     """Whether a process that was killed began the turn: nothing closes it when another opens the session."""
     if turn.trigger == "exec" and e.server:
@@ -200,13 +212,18 @@ def _question(_: Evidence, calls: list[Call]) -> Verdict:
 
 def _running(e: Evidence, calls: list[Call]) -> Verdict:
     """A call's process is alive. Beside it another call may wait for a person: then this is not sure."""
-    beside = any(_group(c) == "gated" for c in e.calls) and e.approvals != "never"
     call = calls[0]
+    beside = e.approvals != "never" and any(_group(c) in ("gated", "opaque") for c in e.calls)
+    within = e.approvals != "never" and call.several and e.reviewer in (None, "user")
     long = call.at is not None and e.now - call.at >= STUCK_S
     runs = f"runs for more than {_LONG}" if long else "is running"
     reason = f"The process of a call of {call.name} {runs}"
-    reason += ", and another call beside it has none." if beside else "."
-    return Verdict("working", "tool", reason, "pending_call", "weak" if beside else "strong", call.at, call)
+    if beside:
+        reason += ", and another call beside it has none"
+    elif within:
+        reason += "; another call of the same script may wait for an approval"
+    confidence = "weak" if beside or within else "strong"
+    return Verdict("working", "tool", f"{reason}.", "pending_call", confidence, call.at, call)
 
 
 def _gated(e: Evidence, calls: list[Call]) -> Verdict:

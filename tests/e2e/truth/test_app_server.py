@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import procs
-from lab.app_server import AppServer
+from lab import LabError, procs
+from lab.app_server import AppServer, Json
 from lab.mock_responses import MockResponses
-from lab.stage import UNTOLD_S, Stage, Truth, stage
+from lab.stage import UNTOLD_S, WITHIN_S, Stage, Truth, stage
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.codex
 
@@ -51,7 +52,7 @@ def test_threads_of_one_server(ours: Stage, truth_of: Start) -> None:
 
 
 def test_a_server_that_crashes(ours: Stage, truth_of: Start) -> None:
-    """A turn that was open then has crashed, one that was over has not."""
+    """A turn that was open then has crashed, one that was over has not; it holds one that crashed elsewhere."""
     truth = truth_of(ours, SURFACE)
     with AppServer(ours.home) as server:
         thinks, done = (server.start_thread() for _ in range(2))
@@ -59,6 +60,20 @@ def test_a_server_that_crashes(ours: Stage, truth_of: Start) -> None:
         server.said("turn/completed", done)
         server.start_turn(thinks, "HOLD server2 SAY never")
         ours.held("server2")
+        tui, taken = ours.tui()
+        tui.type("HOLD server3 SAY never")
+        ours.held("server3")
+        procs.end([procs.process(tui.pid()), *procs.family([tui.pid()])])
+        wait_until(lambda: _resume(server, taken), "the server opens it", timeout_s=WITHIN_S)
+        truth("killed in a terminal, opened here", "idle/aborted", taken)
         procs.end([procs.process(server.pid), *procs.family([server.pid])])
         truth("killed in mid-turn", "ended/crashed", thinks)
         truth("killed, turn done", "ended/ok", done)
+
+
+def _resume(server: AppServer, thread: str) -> Json | None:
+    """Open a thread; None while the kernel has not yet let go of the lock of a process that was killed."""
+    try:
+        return server.call("thread/resume", threadId=thread, excludeTurns=True)
+    except LabError:
+        return None

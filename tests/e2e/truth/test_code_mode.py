@@ -13,6 +13,9 @@ pytestmark = pytest.mark.codex
 
 Start = Callable[[Stage, str], Truth]
 SURFACE = "TUI, code mode"
+RUNS_AND_ASKS = """\
+tools.exec_command({cmd: "sleep 4041"}); \
+await tools.exec_command({cmd: "sleep 4042", sandbox_permissions: "require_escalated", justification: "x"})"""
 SLEEP = "await new Promise(go => setTimeout(go, 600000))"
 
 
@@ -30,6 +33,13 @@ def test_a_session_that_asks(ours: Stage, truth_of: Start) -> None:
     tui, thread = ours.tui()
     walks.ask(ours, truth, tui, thread, UNTOLD_S)
     walks.spawn(ours, truth, tui, thread, "code-child", UNTOLD_S)
+    tui.type(f"JS {RUNS_AND_ASKS}")
+    tui.wait_for(walks.CONFIRM)
+    tool = ours.tool("sleep 4041")
+    truth("approval beside a tool of the same script", "waiting/approval", thread, settle_s=UNTOLD_S)
+    tui.press("Escape")
+    walks.ended(tui, walks.INTERRUPTED)
+    tool.signal(signal.SIGKILL)
     tui.type(f"JS {SLEEP}")
     tui.wait_for(walks.BUSY)
     truth("a script that waits, and might ask", "working/tool", thread, settle_s=UNTOLD_S)

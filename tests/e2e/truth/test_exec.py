@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import procs
+from lab import procs, walks
 from lab.mock_responses import MockResponses
 from lab.stage import Stage, Truth, stage
 
@@ -62,7 +62,7 @@ def test_a_run_that_fails(ours: Stage, truth_of: Start, failure: str) -> None:
 
 
 def test_a_run_that_is_cut_off(ours: Stage, truth_of: Start) -> None:
-    """Interrupted by Ctrl-C in a tool; killed while it thinks."""
+    """Interrupted by Ctrl-C in a tool, and once more by a person in a terminal; killed while it thinks."""
     truth = truth_of(ours, SURFACE)
     before = ours.home.threads()
     run = ours.home.start_exec("TOOL sleep 4011 ;; SAY never")
@@ -71,6 +71,15 @@ def test_a_run_that_is_cut_off(ours: Stage, truth_of: Start) -> None:
     run.send_signal(signal.SIGINT)
     assert run.wait(20) == 1
     truth("interrupted", "ended/failed", thread)
+    tui = ours.home.tui("resume", thread)
+    tui.type("HOLD exec6 SAY never")
+    ours.held("exec6")
+    tui.press("Escape")
+    walks.ended(tui, "HOLD exec6")
+    terminal = procs.process(tui.pid())
+    tui.press("C-c", "C-c")
+    procs.wait_gone([terminal], timeout_s=5)
+    truth("interrupted in a terminal, closed", "ended/ok", thread)
     before = ours.home.threads()
     run = ours.home.start_exec("HOLD exec4 SAY never")
     ours.held("exec4")

@@ -1,5 +1,6 @@
 """The truth table: a terminal UI that runs its session itself (`codex --no-daemon`)."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -22,7 +23,7 @@ def ours(mock_api: MockResponses) -> Iterator[Stage]:
 
 
 def test_a_session_at_work(ours: Stage, truth_of: Start) -> None:
-    """Fresh, thinking, steered, interrupted, tools, compacting, killed."""
+    """Fresh, thinking, steered, interrupted, tools, compacting, stopped, killed."""
     truth = truth_of(ours, SURFACE)
     tui, thread = ours.tui("--yolo")
     truth("fresh", "idle/new", thread)
@@ -32,6 +33,10 @@ def test_a_session_at_work(ours: Stage, truth_of: Start) -> None:
     walks.compact(ours, truth, tui, thread)
     tui.type("HOLD own-killed SAY never")
     ours.held("own-killed")
+    codex = procs.process(ours.native(tui.pid()))
+    codex.signal(signal.SIGSTOP)
+    truth("stopped in mid-turn, as by Ctrl-Z", "working/stuck", thread)
+    codex.signal(signal.SIGCONT)
     tui_process = procs.process(tui.pid())
     procs.end([tui_process, *procs.family([tui.pid()])])
     truth("killed in mid-turn", "ended/crashed", thread)

@@ -78,6 +78,11 @@ def runs_own_server(argv: tuple[str, ...]) -> bool:
     return "daemon_auto_start" in options or any(_OWN_SERVER.fullmatch(option) for option in options)
 
 
+def is_remote(argv: tuple[str, ...]) -> bool:
+    """Whether a terminal UI shows the threads of a server that was named to it, be it on another host."""
+    return any(option == "--remote" or option.startswith("--remote=") for option in _options(argv))
+
+
 def _options(argv: tuple[str, ...]) -> tuple[str, ...]:
     return argv[1 : argv.index("--")] if "--" in argv else argv[1:]
 

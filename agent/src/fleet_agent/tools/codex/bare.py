@@ -74,7 +74,9 @@ def _ephemeral(process: Process, children: Sequence[Child]) -> Verdict:
 
 
 def _terminal(process: Process, daemons: set[str | None]) -> Verdict | None:
-    """A terminal UI: before its first prompt, or only a window on a thread of the daemon."""
+    """A terminal UI: before its first prompt, or only a window on a thread of a server, mostly the daemon."""
+    if argv.is_remote(process.argv):
+        return None
     home = _home(process)
     if not argv.runs_own_server(process.argv):
         if home in daemons:

@@ -4,14 +4,16 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
+from fleet_agent import native
 from fleet_agent.evidence import Call, Verdict
 from fleet_agent.kin import Child
 from fleet_agent.machine import user_name
 from fleet_agent.mounts import Mounts
-from fleet_agent.processes import ProcessTable
+from fleet_agent.processes import Process, ProcessTable
 from fleet_agent.status import GATED, judge
 from fleet_agent.tail import MAX_LINE_BYTES, Budget
 from fleet_agent.tools import Found
@@ -22,6 +24,7 @@ from fleet_agent.tools.codex.homes import Homes
 from fleet_agent.tools.codex.hooks.events import HookEvents
 from fleet_agent.tools.codex.limits import Limits, account
 from fleet_agent.tools.codex.packed import SUFFIX, PackedFile
+from fleet_agent.tools.codex.recent import revert_id
 from fleet_agent.tools.codex.session import Thread, evidence, session
 from fleet_agent.tools.codex.thread import ThreadFile
 from fleet_agent.wire import Problem, RateLimit, Session
@@ -64,7 +67,7 @@ class Codex:
     ) -> None:
         self._account_bytes = account_bytes
         own = (home_of(environ), home_of({"HOME": environ.get("HOME", "")}))
-        self._homes = Homes([home for home in own if home], clock)
+        self._homes = Homes([home for home in own if home], clock, given_only=privacy == "meta")
         self._want_prompts = privacy != "meta"
         self._show_steps = privacy == "text"
         self._limits = Limits()
@@ -96,7 +99,9 @@ class Codex:
         self._problems = list(self._homes.problems)
         self._check_permissions(table.hidden, held)
         sees_all = not (table.hidden or held.unreadable)
-        threads = self._with_words(_with_processes(self._threads(held, loose), table))
+        threads = _with_processes(self._threads(held, loose), table)
+        threads = [self._in_turn(thread, held) if _is_in_turn(thread) else thread for thread in threads]
+        threads = self._with_words(threads)
         sessions = [self._session(thread, now, sees_all) for thread in threads]
         self._rows = {thread.id: self._rows[thread.id] for thread in threads if thread.id in self._rows}
         sessions += self._bare_sessions(held, threads, table, now)
@@ -188,6 +193,29 @@ class Codex:
             readings=file.readings,
         )
 
+    def _in_turn(self, thread: Thread, held: Holdings) -> Thread:
+        """A thread in mid-turn: when its processes began, and whether they are stopped.
+
+        That is not asked while a tool of it runs: this goes on.
+        """
+        runs = any(call.process == "yes" for call in thread.calls)
+        stopped = not runs and all(_is_stopped(process) for process in thread.writers)
+        writer_at = min((self._began_at(process, held) for process in thread.writers), default=None)
+        if (stopped, writer_at) == (thread.stopped, thread.writer_at):
+            return thread
+        return msgspec.structs.replace(thread, stopped=stopped, writer_at=writer_at)
+
+    def _began_at(self, process: Process, held: Holdings) -> float:
+        """When a process began, by the clock of then.
+
+        The system tells it by the clock of now. Where this was put forward since, as in a virtual machine that
+        was asleep, every process seems to have begun after what it did; but not after the file that it made
+        when it started. (A file server's clock says nothing.)
+        """
+        path = held.own_locks.get(process.pid)
+        made_at = _made_at(path, process.born) if path and not self._mounts.on_network(path) else None
+        return process.created_at if made_at is None else min(process.created_at, made_at)
+
     def _with_words(self, threads: list[Thread]) -> list[Thread]:
         """Add what the daemons say of the threads that they hold; asked last, as theirs is the last word."""
         told = self._daemons.words(_held_by_daemons(threads))
@@ -261,14 +289,20 @@ class Codex:
 
 def _wanted(held: Holdings, loose: Loose) -> list[Thread]:
     """Every thread, and which file to read of it."""
-    plain_last = sorted(loose.items(), key=lambda item: not item[0].endswith(SUFFIX))
-    paths = {thread_id: path for path, (thread_id, _) in plain_last}
+    best_last = sorted(loose.items(), key=_preference)
+    paths = {thread_id: path for path, (thread_id, _) in best_last}
     wanted = [
         # A thread may be loaded, and its rollout not opened yet.
         Thread(thread_id, holder.home, holder.path or paths.pop(thread_id, None), holder)
         for thread_id, holder in held.threads.items()
     ]
     return wanted + [Thread(thread_id, _home_above(path), path) for thread_id, path in paths.items()]
+
+
+def _preference(found: tuple[str, tuple[str, int]]) -> tuple[str, bool, int]:
+    """Of the files of one thread the one that it goes on in, plain before packed; of two homes' the newer."""
+    path, (_, modified_ns) = found
+    return revert_id(path), not path.endswith(SUFFIX), modified_ns
 
 
 def _is_as_before(before: Thread, thread: Thread, file: ThreadFile) -> bool:
@@ -307,7 +341,7 @@ def _held_by_daemons(threads: list[Thread]) -> dict[str, list[str]]:
 
 def _with_processes(threads: list[Thread], table: ProcessTable) -> list[Thread]:
     """Tell which open calls have a live process. Only asked when there is such a call."""
-    threads = [_with_user_command(t) for t in threads]
+    threads = [_with_user_command(t) if _is_in_turn(t) else t for t in threads]
     gated = [t.holder for t in threads if t.calls and t.holder and any(c.kind in GATED for c in t.calls)]
     if not gated:
         return threads
@@ -324,9 +358,27 @@ def _with_seen(t: Thread, children: Iterable[Child]) -> Thread:
     return msgspec.structs.replace(t, calls=seen)
 
 
+def _is_stopped(process: Process) -> bool:
+    """As of now: the figures of the table may be ten seconds old."""
+    stat = native.stat(process.pid)
+    return stat is not None and stat.stopped
+
+
+@lru_cache(maxsize=512)
+def _made_at(path: str, _born: float) -> float | None:
+    """When a file was made that its process, `_born` then, makes for itself and never writes again."""
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return None
+
+
+def _is_in_turn(t: Thread) -> bool:
+    return bool(t.holder and t.facts and t.facts.turn and t.facts.turn.status == "open")
+
+
 def _with_user_command(t: Thread) -> Thread:
     """A person's own command begins a turn that says nothing: only its process shows it, if there is one."""
-    turn = t.facts.turn if t.facts else None
-    if not (t.holder and turn and turn.status == "open" and t.facts and t.facts.compaction.bare):
+    if not (t.facts and t.facts.turn and t.facts.compaction.bare):
         return t
-    return msgspec.structs.replace(t, calls=(Call("", USER_COMMAND, "shell", turn.started_at),))
+    return msgspec.structs.replace(t, calls=(Call("", USER_COMMAND, "shell", t.facts.turn.started_at),))

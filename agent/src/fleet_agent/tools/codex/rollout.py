@@ -28,15 +28,19 @@ TURN_END = (b'"task_complete"', b'"turn_complete"')
 RATE_LIMITS = (b'"rate_limits"',)
 TOKEN_COUNTS = (b'"total_token_usage"', b'"thread_token_usage"')
 SETTINGS = (b'"turn_context"',)
+ANY_SETTINGS = (*SETTINGS, b'"thread_settings_applied"')
 
 _SHELL = frozenset(
     ("exec_command", "shell", "shell_command", "local_shell", "local_shell_call", "container.exec")
 )
 _KINDS = {"apply_patch": "patch", "request_user_input": "question", "wait_agent": "wait", "wait": "wait"}
 _ESCALATED_SCRIPT = re.compile(r"sandbox_permissions[\"']?\s*:\s*[\"']require_escalated")
+_SCRIPT_CALLS = re.compile(r"\btools\s*[.\[]")
+_SCRIPT_REPEATS = re.compile(r"\b(?:for|while|function)\b|=>")
 _CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 _COUNTS = ("event_msg", "token_count")
-_EARLIER = (_COUNTS, ("token_usage_record", None), ("turn_context", None))
+_APPLIED = ("event_msg", "thread_settings_applied")
+_EARLIER = (_COUNTS, ("token_usage_record", None), ("turn_context", None), _APPLIED)
 _ENDS = (("event_msg", "task_complete"), ("event_msg", "turn_complete"))
 _HTTP_STATUS = re.compile(r"\b(?:unexpected|last) status:? (\d{3})\b")
 _ERRORS_SINCE = (0, 145)  # a failed turn says so; before, it only ends without an answer
@@ -137,8 +141,9 @@ class Rollout:
         foreign = turn and turn.id and turn_id and turn_id not in (turn.id, *self.turn_aliases)
         if turn and (turn.status != "open" or foreign):
             return  # another writer's, or said twice
-        started_at = turn.started_at if turn else epoch(p.started_at)
-        self.turn = Turn(status, turn_id, started_at, at or epoch(p.completed_at), _error_word(p.error))
+        begun = turn or Turn(status, started_at=epoch(p.started_at))
+        ended_at, error = at or epoch(p.completed_at), _error_word(p.error)
+        self.turn = Turn(status, turn_id, begun.started_at, ended_at, error, begun.trigger)
         self.calls, self.gapless = {}, True
         if status != "aborted":
             self._settle(p)
@@ -156,7 +161,9 @@ class Rollout:
         full_name = f"{space}.{name}" if space else name
         if name == plan.NAME:
             self.plan = plan.plan_of(p.arguments) or self.plan
-        self.calls[call_id] = Call(call_id, full_name, _call_kind(p, name, space), at, _escalated(p))
+        kind = _call_kind(p, name, space)
+        several = kind == "script" and _calls_several(p.input)
+        self.calls[call_id] = Call(call_id, full_name, kind, at, _escalated(p), several=several)
 
     def _call_ended(self, p: Payload, at: float | None) -> None:
         self.last_actor = "tool"
@@ -209,6 +216,8 @@ class Rollout:
         names = ("model", "approval_policy", "approvals_reviewer", "cwd")
         self._set(*(member(p.thread_settings, name) for name in names))
         self.provider = text(member(p.thread_settings, "model_provider_id")) or self.provider
+        told = (member(p.thread_settings, name) for name in ("reasoning_effort", "collaboration_mode"))
+        self.effort = _effort(*told)
 
     def _set(self, model: Any, approvals: Any, reviewer: Any, cwd: Any) -> None:
         self.model = text(model) or self.model
@@ -224,7 +233,7 @@ class Rollout:
         ("event_msg", "turn_aborted"): _turn_aborted,
         ("event_msg", "item_completed"): _item_completed,
         ("event_msg", "token_count"): _token_count,
-        ("event_msg", "thread_settings_applied"): _settings_applied,
+        _APPLIED: _settings_applied,
         ("event_msg", "user_message"): _user_spoke,
         ("event_msg", "agent_message"): _model_spoke,
         ("response_item", "function_call"): _call_began,
@@ -260,6 +269,13 @@ def _escalated(p: Payload) -> bool:
         return False
     asks = member(arguments, "sandbox_permissions") == "require_escalated"
     return asks or member(arguments, "with_escalated_permissions") is True
+
+
+def _calls_several(script: Any) -> bool:
+    """Whether a script may call more than one tool: by its text, so rather too often than too seldom."""
+    if not isinstance(script, str):
+        return True
+    return len(_SCRIPT_CALLS.findall(script)) > 1 or _SCRIPT_REPEATS.search(script) is not None
 
 
 def _error_word(error: Any) -> str | None:

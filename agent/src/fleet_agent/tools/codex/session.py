@@ -6,7 +6,7 @@ import msgspec
 
 from fleet_agent.evidence import Call, Evidence, Verdict
 from fleet_agent.processes import Process
-from fleet_agent.redact import headline
+from fleet_agent.redact import headline, redact
 from fleet_agent.tools.codex import argv, limits
 from fleet_agent.tools.codex.holders import Holder
 from fleet_agent.tools.codex.hooks.expiry import Asked, with_asked
@@ -16,13 +16,15 @@ from fleet_agent.tools.codex.usage import Usage
 from fleet_agent.wire import CurrentTool, Plan, Session
 
 MAX_TITLE_CHARS = 200
+_OWN_WRITERS = ("cli", "exec")  # sources of threads that began in a process of their own, not in a server
 
 
 class Thread(msgspec.Struct, frozen=True):
     """Everything that was read of one thread. `holder` is None when no process holds it open.
 
     `calls` are the open calls of `facts`, with what was seen of their processes. `told` is the Codex daemon's
-    word for its state, `asked` what its hooks recorded last.
+    word for its state, `asked` what its hooks recorded last. `stopped`: its processes are, as by Ctrl-Z;
+    `writer_at`: when the first of them began. Both are told in mid-turn alone.
     """
 
     id: str
@@ -35,6 +37,8 @@ class Thread(msgspec.Struct, frozen=True):
     gone: bool = False
     behind: bool = False
     packed: bool = False
+    stopped: bool = False
+    writer_at: float | None = None
     modified_at: float | None = None
     size_bytes: int | None = None
     grown_bytes: int | None = None
@@ -78,6 +82,7 @@ class Thread(msgspec.Struct, frozen=True):
 def evidence(thread: Thread, now: float, blind: str | None) -> Evidence:
     """What is known about the state of a thread."""
     facts = thread.facts
+    server = any(argv.kind(process.argv) in ("app-server", "daemon") for process in thread.writers)
     found = Evidence(
         now=now,
         live=thread.holder is not None,
@@ -90,15 +95,17 @@ def evidence(thread: Thread, now: float, blind: str | None) -> Evidence:
         compacting=facts.compaction.sign if facts else None,
         approvals=facts.approvals if facts else None,
         reviewer=facts.reviewer if facts else None,
-        writer_at=min((process.created_at for process in thread.writers), default=None),
+        writer_at=thread.writer_at or min((process.created_at for process in thread.writers), default=None),
         one_shot=is_one_shot(thread),
-        server=any(argv.kind(process.argv) in ("app-server", "daemon") for process in thread.writers),
+        server=server,
+        inherited=server and thread.meta.source in _OWN_WRITERS,
         blind=blind,
         gapless=(facts is None or facts.gapless) and not thread.behind,
         told=thread.told,
         moved_at=_moved_at(thread),
         limit_resets_at=_limit_resets_at(facts) if facts else None,
         packed=thread.packed,
+        stopped=thread.stopped,
     )
     return with_asked(found, thread.asked)
 
@@ -117,9 +124,12 @@ def _limit_resets_at(facts: Rollout) -> float | None:
 
 
 def is_one_shot(thread: Thread) -> bool:
-    """Whether its process is a `codex exec`, or was: then the file must tell, of the one that began it."""
+    """Whether its process is a `codex exec`, or was: then the file must tell, from 0.163 on of each turn."""
     if thread.writers:
         return any(argv.kind(process.argv) == "exec" for process in thread.writers)
+    turn = thread.facts.turn if thread.facts else None
+    if turn and turn.trigger in ("exec", "user"):
+        return turn.trigger == "exec"
     return thread.meta.source == "exec" or thread.meta.originator == "codex_exec"
 
 
@@ -184,7 +194,8 @@ def _plan(plan: Plan | None, show_steps: bool) -> Plan | None:
 @lru_cache(maxsize=512)
 def title(name: str | None, prompt: str | None, cwd: str | None) -> tuple[str | None, str | None]:
     """What to call a thread, and where that comes from: name | prompt | directory."""
-    directory = (cwd or "").rstrip("/").rpartition("/")[2] or cwd
+    clean = redact(cwd or "")  # whole: the last part of a secret with a slash in it does not look like one
+    directory = clean.rstrip("/").rpartition("/")[2] or clean
     for found, source in ((name, "name"), (prompt, "prompt"), (directory, "directory")):
         heading = headline(found, MAX_TITLE_CHARS) if found else ""
         if heading:
