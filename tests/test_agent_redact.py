@@ -7,55 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_agent.redact import REDACTED, clip, headline, redact
+from secret_shapes import CORPUS, pieces, plain
 
-# What is secret stands between « and »; none of it may be left. All of them are made up.
-CORPUS = (
-    "use «sk-abcdefghijklmnop1234567890ABCDEF» please",
-    "OPENAI_API_KEY=«sk-proj-abc_DEF-1234567890abcdefghij»",
-    "key «sk-ant-api03-AbCdEf1234567890-xyz_ABC»",
-    "stripe «sk_live_4eC39HqLyjWDarjtT1zdp7dc»",
-    "stripe «rk_test_4eC39HqLyjWDarjtT1zdp7dc»",
-    "«ghp_16C7e42F292c6912E7710c838347Ae178B4a»",
-    "«gho_16C7e42F292c6912E7710c838347Ae178B4a»",
-    "«github_pat_11ABCDEFG0abcdefghijkl_MNOPQRSTUVWXYZ0123456789»",
-    "gitlab «glpat-AbCdEf1234567890abcd»",
-    "slack «xoxb-123456789012-1234567890123-AbCdEfGhIjKl»",
-    "slack «xapp-1-A012345-123456-abcdef»",
-    "aws «AKIAIOSFODNN7EXAMPLE»",
-    "AWS_SECRET_ACCESS_KEY=«wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY»",
-    "google «AIzaSyA1234567890abcdefghijklmnopqrstuv»",
-    "oauth «ya29.a0AfH6SMBx1234567890abcdef»",
-    "hf «hf_abcdefghijklmnopqrstuvwxyz123456»",
-    "npm «npm_abcdefghijklmnopqrstuvwxyz0123456789»",
-    "pypi «pypi-AgEIcHlwaS5vcmcCJDAwMDAwMDAw»",
-    "«SG.abcdefghijklmnop.qrstuvwxyz0123456789»",
-    "groq «gsk_abcdefghijklmnopqrstuvwxyz0123456789»",
-    "jwt «eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N»",
-    "telegram «123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw»",
-    "vault «hvs.CAESIAbCdEf1234567890abcdef»",
-    "Authorization: Bearer «abc.def-ghi_jkl»",
-    "curl -H 'authorization: «Basic dXNlcjpwYXNzd29yZA==»'",
-    "bearer «0123456789abcdef»",
-    "Cookie: «session=abc; other=def»",
-    "x-api-key: «0123456789»",
-    "clone https://«user:hunter2»@example.org/x.git",
-    "push to https://«tokenvalue123»@example.org/x.git",
-    "postgres://«admin:p/w:d»@db.example.org:5432/x",
-    "mysql -u root -p «hunter2» db",
-    "mysql -u root -p«hunter2» db",
-    "login --password «hunter2»",
-    "login --password=«hunter2»",
-    "password: «hunter2»",
-    "db_password = «'hunter two'»",
-    '{"client_secret": "«hunter2»"}',
-    "curl -u «me:hunter2» https://example.org",
-    "fleet --api-key «hunter2hunter2»",
-    "MY_TOKEN=«deadbeefcafe»",
-    "private_key=«MIIEvQIBADANBg»",
-    "https://hooks.slack.com/services/«T000/B000/XXXXXXXX»",
-    "-----BEGIN EC PRIVATE KEY-----\n«b3BlbnNzaC1rZXktdjEAAAAA\nZQAAAAAAAB»\n-----END EC PRIVATE KEY-----",
-    "-----BEGIN RSA PRIVATE KEY-----\n«MIIEpAIBAAKCAQEA» and then it was cut",
-)  # fmt: skip
 HARMLESS = (
     "fix the tokenizer of the parser",
     "/home/dev/projects/fleet/src/fleet_agent/redact.py",
@@ -72,14 +25,11 @@ HARMLESS = (
 @pytest.mark.parametrize("text", CORPUS)
 def test_a_secret_shape_is_replaced(text: str) -> None:
     """No secret of the corpus survives, alone or in the middle of other words (PROMISES 13)."""
-    plain = text.replace("«", "").replace("»", "")
-    secrets = [part.split("»")[0] for part in text.split("«")[1:]]
-    for surrounded in (plain, f"first {plain} last", f"({plain})"):
+    wild = plain(text)
+    for surrounded in (wild, f"first {wild} last", f"({wild})"):
         redacted = redact(surrounded)
         assert REDACTED in redacted
-        for secret in secrets:
-            for piece in secret.split():
-                assert piece not in redacted or len(piece) < 4, redacted
+        assert not [piece for piece in pieces(text) if piece in redacted], redacted
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -62,7 +62,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
         yield started
 
 
-NO_SSH = ("reset", "not-ssh", "drip-banner")  # what ssh says of these depends on its version
+NO_SSH = ("reset", "not-ssh", "banner-only", "drip-banner")  # what ssh says of these depends on its version
 ENDLESS = ("endless-lines", "endless-line", "endless-snapshot", "stderr-flood")
 SEEN = [
     # role, exit status, in stdout, in stderr
@@ -134,6 +134,11 @@ def test_reset(fleet: SshFleet) -> None:
 def test_not_ssh(fleet: SshFleet) -> None:
     """A web server answers."""
     assert first_bytes(fleet, "not-ssh1", within_s=5).startswith(b"HTTP/1.1 400 ")
+
+
+def test_banner_only(fleet: SshFleet) -> None:
+    """The version line comes, and nothing else, however long one waits."""
+    assert first_bytes(fleet, "banner-only1", within_s=1.0) == b"SSH-2.0-lab\r\n"
 
 
 def test_drip_banner(fleet: SshFleet) -> None:

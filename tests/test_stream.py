@@ -13,6 +13,7 @@ from fleet_agent import wire
 from fleet_agent.wire import Frame, Heartbeat, Hello, Session, Snapshot
 
 HOSTILE = sorted((Path(__file__).parent / "data" / "hostile").glob("*.ndjson"))
+WIRE = Path(__file__).parent / "data" / "wire"
 HELLO = Hello(schema=wire.SCHEMA, agent_version="0.1.0", hostname="h", now=1.0)
 
 
@@ -67,6 +68,20 @@ def test_hostile_output_is_one_error(path: Path) -> None:
     assert not any(isinstance(f, Snapshot) for f in frames)
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 1000
+
+
+def test_of_a_key_that_comes_twice_one_value_counts() -> None:
+    """The last, everywhere, as bounded and as safe as any; and none of them is wrong (PROMISES 3, 4).
+
+    Two types of one frame are an error: tests/data/hostile/two-types.ndjson.
+    """
+    twice = (
+        b'{"type":"snapshot","seq":1,"now":1.0,"seq":2,"sessions":[{"tool":"codex","id":"a"}],"sessions":%b}\n'
+    )
+    _, snapshot = read(line(HELLO) + twice % rb'[{"tool":"codex","id":"b","id":"\u001bc"}]')
+    assert snapshot == Snapshot(seq=2, now=1.0, sessions=(Session(tool="codex", id="\ufffdc"),))
+    assert broken(line(HELLO) + twice % b"7").kind is ErrorKind.BAD_OUTPUT
+    assert broken(line(HELLO) + (twice % b"[]").replace(b'"now":1.0', b'"now":"x","now":1.0'))
 
 
 @given(st.binary(max_size=2000))
@@ -180,6 +195,17 @@ def test_frames_of_a_later_agent_are_skipped_and_counted() -> None:
     assert [type(f) for f in stream.feed(line(HELLO) + later)] == [Hello, Snapshot]
     assert stream.skipped_frames == 1
     assert "upgrade fleet here" in stream.notes[0]
+
+
+def test_what_released_agents_wrote_is_read_for_ever() -> None:
+    """Every field with its value, as an agent of this schema wrote it, and nothing noted (PROMISES 17)."""
+    golden = (WIRE / f"schema-{wire.SCHEMA}.ndjson").read_bytes()
+    stream = FrameStream()
+    frames = list(stream.feed(golden))
+    stream.close()
+    read_again = [msgspec.json.decode(msgspec.json.encode(frame)) for frame in frames]
+    assert read_again == [msgspec.json.decode(written) for written in golden.splitlines()]
+    assert stream.notes == ()
 
 
 @pytest.mark.parametrize(("schema", "side"), [(2, "upgrade fleet on this machine"), (0, "upgrade fleet-agent")])

@@ -8,6 +8,7 @@ import pytest
 from fleet.errors import ErrorKind, HostError, HostFailure, Phase
 from fleet.transport.agent import AgentChannel
 from fleet_agent.wire import MAX_STDERR_BYTES, SCHEMA, Frame, Hello, Snapshot
+from secret_shapes import CORPUS, pieces, plain
 
 HELLO = msgspec.json.encode(Hello(schema=SCHEMA)) + b"\n"
 SNAPSHOT = msgspec.json.encode(Snapshot(seq=1, now=1.0)) + b"\n"
@@ -129,3 +130,20 @@ def test_only_the_last_of_stderr_is_kept() -> None:
     for _ in range(100):
         channel.stderr(b"e" * 65536)
     assert len(channel._stderr) == MAX_STDERR_BYTES
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_no_secret_is_quoted(text: str) -> None:
+    """Whatever a host's error output, or its login scripts, say: not in an error message (PROMISES 13)."""
+    said = f"sh: line 1: {plain(text)}\n".encode()
+    for error in (end(HELLO, said, status=3), end(stderr=said), end(said, status=1)):
+        assert "sh: line 1" in error.message
+        assert not [piece for piece in pieces(text) if piece in error.message]
+
+
+def test_a_secret_is_not_quoted_in_parts() -> None:
+    """It goes before the message is cut, though only its end or its beginning would be shown."""
+    key = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA\n" * 150 + "-----END RSA PRIVATE KEY-----\n"
+    token = "x" * 190 + " ghp_16C7e42F292c6912E7710c838347Ae178B4a\n"
+    assert "MIIE" not in end(HELLO, key.encode(), status=1).message
+    assert "ghp_" not in end(token.encode(), status=0).message

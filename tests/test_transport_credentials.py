@@ -55,6 +55,14 @@ def test_a_file_is_read_once(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> Non
     assert credentials.known_hosts(["/a"]) is credentials.known_hosts(["/a"])
 
 
+def test_a_key_that_cannot_be_read_is_told_plainly(tmp_path: Path) -> None:
+    """Path, reason and fix, each once."""
+    with pytest.raises(HostFailure) as caught:
+        Credentials().keys([str(tmp_path)], must_exist=True, has_agent=False)
+    assert caught.value.error.message == f"identity {tmp_path}: Is a directory"
+    assert caught.value.error.hint == f"see what `ssh-keygen -l -f {tmp_path}` says"
+
+
 def test_a_file_that_changed_is_read_again(tmp_path: Path, keys: list[asyncssh.SSHKey]) -> None:
     """A daemon runs for months: a key that is replaced, revoked, or made at last, counts from then on."""
     credentials, path, known = Credentials(), tmp_path / "id", tmp_path / "known_hosts"

@@ -21,6 +21,7 @@ from fleet_agent import wire
 from fleet_agent.wire import Head, Heartbeat, Hello, Session, Snapshot
 
 _SAMPLE_CHARS = 200  # of foreign output, shown in a message
+_SAMPLE_BYTES = 4 * _SAMPLE_CHARS  # kept for that: what is secret in it is longer than what stands for it
 _HELLO_MARK = b'"hello"'
 _SNAPSHOT_MARK = b'{"type":"snapshot",'  # as our agents write it; any other spelling is read too
 _BROKEN_AGENT = "this is not our agent, or it is broken: see what `agent_command` runs"
@@ -100,7 +101,7 @@ class WireStream(Generic[F]):
 
     def noise_sample(self) -> str:
         """The beginning of what came before a hello, cleaned, for a message."""
-        return clean_bytes(bytes(self._noise or self._buffer[:_SAMPLE_CHARS]), _SAMPLE_CHARS)
+        return clean_bytes(bytes(self._noise or self._buffer[:_SAMPLE_BYTES]), _SAMPLE_CHARS)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -140,7 +141,7 @@ class WireStream(Generic[F]):
                 self.hello = hello
                 return hello
         self.noise_lines += 1
-        self._noise += (line + b"\n")[: max(0, _SAMPLE_CHARS - len(self._noise))]
+        self._noise += (line + b"\n")[: max(0, _SAMPLE_BYTES - len(self._noise))]
         self._unfinished_bytes += len(line) + 1
         if self.noise_lines > wire.MAX_NOISE_LINES or self._unfinished_bytes > wire.MAX_NOISE_BYTES:
             raise self._no_hello(f"{self.noise_lines} lines came")
@@ -246,7 +247,7 @@ def decoded(decoder: msgspec.json.Decoder[T], line: bytes) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise bad(
             f"a line is not a frame of the wire: {clean(str(exc), _SAMPLE_CHARS)}; it begins"
-            f" {clean_bytes(line[:_SAMPLE_CHARS], 80)!r}",
+            f" {clean_bytes(line[:_SAMPLE_BYTES], 80)!r}",
             "compare `fleet-agent --version` on that host with `fleet --version` here",
         ) from None
 

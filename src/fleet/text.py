@@ -19,6 +19,7 @@ FORBIDDEN = re.compile(
     "\U000e0000-\U000e0fff]"
 )
 
+_TAIL_BYTES = 4096  # looked at for the last words: more than the private key of an RSA pair has
 _FORBIDDEN_IN_TEXT = re.compile(rf"(?![\n\t]){FORBIDDEN.pattern}")
 
 
@@ -36,8 +37,18 @@ def clean(text: str, max_chars: int = 4096) -> str:
 
 
 def clean_bytes(raw: bytes, max_chars: int = 4096) -> str:
-    """`clean` for bytes of unknown encoding, white space folded: for a cleaned tail of stderr."""
-    return clean(" ".join(raw.decode("utf-8", "replace").split()), max_chars)
+    """What a program said, to be quoted: `clean` for bytes of any encoding, white space folded, no secrets."""
+    from fleet_agent.redact import redact  # compiled when something is quoted, not at the start
+
+    return clean(" ".join(redact(raw.decode("utf-8", "replace")).split()), max_chars)
+
+
+def clean_tail(raw: bytes, max_chars: int) -> str:
+    """Its last words: at most `max_chars` of them, as the end of error output says what went wrong.
+
+    Secrets go before it is cut, as half of one would no longer look like one.
+    """
+    return clean_bytes(raw[-_TAIL_BYTES:])[-max_chars:]
 
 
 def clean_text(text: str, max_chars: int = 65536) -> str:

@@ -1,12 +1,16 @@
 """What the daemon tells as it happens: each change once, numbered, resumable, and a gap is said."""
 
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +145,15 @@ def has(lines: list[dict[str, Any]], type_: str, count: int) -> Callable[[], boo
     return lambda: sum(line["type"] == type_ for line in list(lines)) >= count or None
 
 
-EVIL = r"\u001b]0;evil\u0007\u009b31m\u202eevil\u200f\u007f"
+EVIL = r"\u001b]0;evil\u0007\u009b31m\u202eevil\u200f\u007f\udb40\udc41"  # as in JSON; the last is a tag
+COLOURS = re.compile("\x1b\\[[0-9;]*m")  # fleet's own
 
 
 def test_nothing_of_a_host_comes_out_raw(tmp_path: Path) -> None:
-    """C0, C1, DEL and bidi of a host are in no answer, event, metric, view or log (PROMISES 4)."""
+    """C0, C1, DEL, bidi and tags of a host: in no answer, event, metric, view, message or log (PROMISES 4)."""
     evil = f'{{"tool":"codex","id":"{EVIL}","state":"{EVIL}","title":"{EVIL}","cwd":"{EVIL}"}}'
-    body = f"snapshot '{evil}'\nsleep 1.5\nprintf '{EVIL}\\n'\nexec sleep 60"
+    raw = json.loads(f'"{EVIL}"')
+    body = f"snapshot '{evil}'\nsleep 1.5\nprintf '%s' '{raw}' >&2\nexit 3"
     with Fleetd(tmp_path / "daemon", tables(script(tmp_path / "emitter", body))) as daemon:
         with daemon.events(query="?after=x") as listener:
             daemon.until_link("stale", "local", timeout_s=20)
@@ -157,10 +163,33 @@ def test_nothing_of_a_host_comes_out_raw(tmp_path: Path) -> None:
             done = daemon.run(*command)
             said += [done.stdout, done.stderr]
         said.append(daemon.log())
-    assert any("evil" in text for text in said)
+        shown = [on_terminal(daemon, command) for command in ("status", "hosts")]
+    assert all("evil" in text for text in shown)
+    assert any("exit status 3: \ufffd]0;evil" in text for text in said)
+    assert all(COLOURS.search(text) for text in shown)
+    said += [COLOURS.sub("", text).replace("\r\n", "\n") for text in shown]
     for text in said:
+        assert not {char for char in raw if not char.isprintable()} & set(text), text
         assert not FORBIDDEN.search(text.replace("\n", "").replace("\t", "")), text
         assert not {"\\u001b", "\\u009b", "\\u202e"} & {text[i : i + 6] for i in range(len(text))}
+
+
+def on_terminal(daemon: Fleetd, command: str) -> str:
+    """What a command of fleet shows on a terminal."""
+    ours, theirs = pty.openpty()
+    shown = b""
+    with open(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fleet", command],
+            env=daemon.environ | {"TERM": "xterm", "COLUMNS": "300"},
+            stdin=theirs, stdout=theirs, stderr=theirs,
+        )  # fmt: skip
+        os.close(theirs)
+        with suppress(OSError):  # EIO, when the other side is closed
+            while piece := screen.read(65536):
+                shown += piece
+        process.wait(10)
+    return shown.decode()
 
 
 def test_a_clock_that_is_wrong_or_steps_is_shown_and_never_used(tmp_path: Path) -> None:

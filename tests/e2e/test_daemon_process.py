@@ -52,10 +52,16 @@ def mode(path: Path) -> int:
 
 
 def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: Fleetd) -> None:
-    """One daemon per runtime directory: exit code 6, the pid in the message (PROMISES 23)."""
+    """One daemon per runtime directory: exit code 6, the pid in the message (PROMISES 23).
+
+    Nor does one take its socket when somebody has removed its lock.
+    """
     second = daemon.run("daemon", "--config", str(daemon.config))
     assert second.returncode == 6
     assert f"another daemon is running (pid {daemon.process.pid})" in second.stderr
+    (daemon.runtime / "daemon.lock").unlink()
+    third = daemon.run("daemon", "--config", str(daemon.config))
+    assert (third.returncode, "another daemon listens at" in third.stderr) == (6, True)
     assert daemon.json("/v1/daemon")["pid"] == daemon.process.pid
     assert daemon.stop() == 0
 

@@ -78,6 +78,22 @@ def test_handshakes_in_flight_are_bounded(ssh_fleet: Callable[..., SshFleet], tm
     assert max(most) < 2 * LOGINS_AT_ONCE
 
 
+def test_handshakes_through_one_jump_host_are_bounded(
+    ssh_fleet: Callable[..., SshFleet], tmp_path: Path
+) -> None:
+    """24 such hosts behind one jump host: 8 at a time, over the one connection to it (PROMISES 14)."""
+    lab = ssh_fleet(hosts=1)
+    tables = inventory.tables(lab, agent_command="true", timeouts={"auth_s": 1.0})
+    with counting_server() as (port, most):
+        behind = {"address": "127.0.0.1", "port": port, "jump": "h0001"}
+        tables["hosts"] |= {f"slow{n}": behind for n in range(24)}
+        with Fleetd(tmp_path / "daemon", tables) as daemon:
+            slow = [f"slow{n}" for n in range(24)]
+            daemon.until(lambda hosts: all(hosts[name]["attempts"] for name in slow), "each was tried", 40)
+    assert jumps.HANDSHAKES_PER_JUMP / 2 < statistics.median(most) <= jumps.HANDSHAKES_PER_JUMP
+    assert max(most) < 2 * jumps.HANDSHAKES_PER_JUMP
+
+
 @contextmanager
 def counting_server() -> Iterator[tuple[int, list[int]]]:
     """A server that sends an SSH banner and no more; its port, and how many clients it had at each arrival."""

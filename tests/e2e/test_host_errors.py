@@ -24,6 +24,7 @@ CAUSES: dict[str, tuple[ErrorKind, Phase, str, str]] = {
     "blackhole": (K.TIMEOUT, P.AUTH, "sent no SSH banner within 6 s", "timeouts.auth_s"),
     "synhole": (K.TIMEOUT, P.CONNECT, "did not answer within 4 s", "timeouts.connect_s"),
     "not-ssh": (K.REFUSED, P.AUTH, "closed the connection during the SSH", "whether that port is sshd's"),
+    "banner-only": (K.TIMEOUT, P.AUTH, "within 6 s", "timeouts.auth_s"),
     "drip-banner": (K.TIMEOUT, P.AUTH, "sent no SSH banner within 6 s", "timeouts.auth_s"),
     "wrong-host-key": (K.HOST_KEY, P.AUTH, "is not the one in known_hosts", "ssh-keygen -R"),
     "auth-failure": (K.AUTH, P.AUTH, "permission denied for", "authorized_keys"),
@@ -144,7 +145,9 @@ def test_a_deadline_can_be_one_hosts_own(lab: SshFleet, tmp_path: Path) -> None:
 def test_host_keys_unknown_changed_and_revoked_are_told_apart(lab: SshFleet, tmp_path: Path) -> None:
     """None of them is logged in to; the message says which it is, with the fingerprint (PROMISES 7)."""
     known = lab.write_known_hosts(tmp_path / "kh", unknown=["h0001"], changed=["h0002"], revoked=["h0003"])
+    before = [lab.logins(name) for name in ("h0001", "h0002", "h0003")]
     fleet = read(*inventory.specs(lab, "h0001", "h0002", "h0003", known_hosts=str(known)))
+    assert [lab.logins(name) for name in ("h0001", "h0002", "h0003")] == before
     words = {"h0001": "is not in known_hosts", "h0002": "is not the one in known_hosts", "h0003": "@revoked"}
     for host, expected in words.items():
         error = error_of(fleet, host)

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from fleet.errors import ErrorKind
 from fleet.model import Fleet, HostState
 from fleet.streams import Streams
 from fleet_agent.wire import SCHEMA, Hello, Snapshot
-from lab import inventory
+from lab import inventory, procs
+from lab.emitters import steady
 from lab.sshfleet import SshFleet, install_agent
 from lab.waiting import wait_until
 
@@ -38,14 +40,16 @@ def script(path: Path, body: str) -> Path:
     return path
 
 
-def tattler(path: Path) -> Path:
-    """An "agent" that tells its environment: each variable is a session's title."""
+def tattler(path: Path, socket: Path) -> Path:
+    """An "agent" that tells its environment: each variable is a session's id; and whether `socket` is there."""
     hello = msgspec.json.encode(Hello(schema=SCHEMA)).decode()
     return script(
         path,
         f"echo '{hello}'\n"
         """printf '{"type":"snapshot","seq":1,"now":1.0,"sessions":['\n"""
         """printf '{"tool":"codex","id":"tty","title":"%s"}' "$(tty)"\n"""
+        f"port=no; [ -S {socket} ] && port=yes\n"
+        """printf ',{"tool":"codex","id":"port","title":"%s"}' $port\n"""
         "for name in $(env | sed 's/=.*//'); do\n"
         """  printf ',{"tool":"codex","id":"%s"}' "$name"\n"""
         "done\necho ']}'\n",
@@ -97,23 +101,58 @@ def test_checking_cannot_be_turned_off_for_the_jump_either(lab: SshFleet, tmp_pa
     assert state.error.message.startswith("jump host h0002: ")
 
 
+@pytest.fixture
+def ssh_agent(lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A real ssh-agent that holds the lab's key, and a home without keys."""
+    socket = tmp_path / "agent.sock"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: socket.exists() or None, "ssh-agent listens", timeout_s=5)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        subprocess.run(["ssh-add", "-q", str(lab.key)], check=True)
+        yield
+    finally:
+        agent.terminate()
+        agent.wait(5)
+
+
+@pytest.mark.usefixtures("ssh_agent")
 def test_nothing_is_forwarded_whatever_ssh_config_says(
     lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No agent, X11, pty, environment or remote command of the user's reaches the host (PROMISES 8)."""
+    """No agent, X11, pty, port, environment or command of the user's reaches the host (PROMISES 8).
+
+    The same configuration has OpenSSH's own client forward all of it.
+    """
     monkeypatch.setenv("FLEET_SECRET", "x")
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("DISPLAY", "127.0.0.1:0")
+    listens, local, there = tmp_path / "listens", tmp_path / "local", tmp_path / "there"
     extra = (
         "  ForwardAgent yes\n  ForwardX11 yes\n  ForwardX11Trusted yes\n  SetEnv PLANTED=1\n  SendEnv *\n"
-        f"  RemoteCommand echo planted\n  RequestTTY force\n  UserKnownHostsFile {lab.known_hosts}\n"
+        f"  RequestTTY force\n  UserKnownHostsFile {lab.known_hosts}\n  GSSAPIDelegateCredentials yes\n"
+        f"  LocalForward {listens} 127.0.0.1:1\n  RemoteForward {there} 127.0.0.1:1\n"
+        f"  PermitLocalCommand yes\n  LocalCommand touch {local}\n"
     )
-    spec = aliased(lab, tmp_path / "config", extra)
-    state = one(msgspec.structs.replace(spec, agent_command=str(tattler(tmp_path / "tattler"))))
+    agent = tattler(tmp_path / "tattler", there)
+    spec = aliased(lab, tmp_path / "config", extra + "  RemoteCommand echo planted\n")
+    state = one(msgspec.structs.replace(spec, agent_command=str(agent)))
     assert state.reading is not None, state.error
     told = {session.id: session.title for session in state.reading.snapshot.sessions}
-    assert not {"SSH_AUTH_SOCK", "DISPLAY", "SSH_TTY", "PLANTED", "FLEET_SECRET"} & set(told)
-    assert told["tty"] == "not a tty"
-    assert "SSH_CONNECTION" in told  # the tattler does tell
+    given = {"SSH_AUTH_SOCK", "DISPLAY", "SSH_TTY", "PLANTED", "FLEET_SECRET"}
+    assert not given & set(told)
+    assert "SSH_CONNECTION" in told
+    assert (told["tty"], told["port"]) == ("not a tty", "no")
+    assert not listens.exists()
+    assert not local.exists()
+    aliased(lab, tmp_path / "config", extra)
+    ssh = ["ssh", "-F", str(tmp_path / "config"), "h0001", str(agent)]
+    forwarded = subprocess.run(ssh, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL).stdout
+    without = set() if shutil.which("xauth") else {"DISPLAY"}  # sshd forwards no X11 then
+    assert all(f'"{name}"' in forwarded for name in given - without), forwarded
+    assert "not a tty" not in forwarded
+    assert '"port","title":"yes"' in forwarded
+    assert local.exists()
 
 
 def test_compression_is_never_negotiated(lab: SshFleet, tmp_path: Path) -> None:
@@ -145,9 +184,9 @@ def test_a_flood_is_bounded_and_delays_nobody(ssh_fleet: Callable[..., SshFleet]
     specs = inventory.specs(lab, timeouts={"hello_s": 10, "snapshot_s": 3})
     specs.append(msgspec.structs.replace(specs[0], name="flood", agent_command=str(flood)))
     asyncio.run(collector.read_fleet(specs[:2]))  # imports and caches are not the flood's
-    before = psutil.Process().memory_info().rss
+    before_bytes = peak_bytes(anew=True)
     fleet = asyncio.run(collector.read_fleet(specs))
-    assert psutil.Process().memory_info().rss - before < 10 << 20
+    assert peak_bytes() - before_bytes < 10 << 20
     assert fleet.hosts["h0001"].reading is not None
     assert fleet.hosts["h0002"].reading is not None
     kinds = {name: state.error.kind for name, state in fleet.hosts.items() if state.error}
@@ -156,27 +195,60 @@ def test_a_flood_is_bounded_and_delays_nobody(ssh_fleet: Callable[..., SshFleet]
     assert all((kind is ErrorKind.TIMEOUT) == name.startswith("stderr") for name, kind in kinds.items())
 
 
-def test_slow_and_dead_hosts_delay_no_other(ssh_fleet: Callable[..., SshFleet]) -> None:
-    """The healthy of 50 hosts are read before the first deadline of the dead passes (PROMISES 6)."""
-    lab = ssh_fleet(hosts=20, faults={"synhole": 10, "blackhole": 10, "drip-banner": 10})
-    install_agent(lab)
-    specs = inventory.specs(lab, timeouts={"connect_s": 12, "auth_s": 12, "hello_s": 30, "snapshot_s": 30})
-    done: dict[str, float] = {}
+def peak_bytes(*, anew: bool = False) -> int:
+    """The most memory that this process has had resident at once; `anew`: from now on. proc(5): clear_refs."""
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5")
+    (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM:")]
+    return int(line.split()[1]) << 10
 
-    async def watch() -> None:
-        started_s = asyncio.get_running_loop().time()
 
+def test_slow_and_dead_hosts_delay_no_other(ssh_fleet: Callable[..., SshFleet], tmp_path: Path) -> None:
+    """20 of 50 hosts are read in less than 1 s, whatever the others do; the loop lags < 100 ms (PROMISES 6).
+
+    10 hosts take no connection, 10 fall silent after the banner, 10 send a byte a second. Where other tests
+    keep the machine busy, the 20 may take twice as long as without those; the best of three counts.
+    """
+    lab = ssh_fleet(hosts=20, faults={"synhole": 10, "banner-only": 10, "drip-banner": 10})
+    specs = inventory.specs(lab, agent_command=str(steady(tmp_path / "steady")))
+    healthy = [spec for spec in specs if spec.name.startswith("h0")]
+    specs = [spec for spec in specs if spec not in healthy] + healthy  # the healthy come last
+    rounds = []
+    for _ in range(3):
+        alone_s, _ = first_sight(healthy)
+        together_s, lag_s = first_sight(specs)
+        rounds.append((together_s, alone_s, lag_s))
+        if together_s < max(1.0, 2 * alone_s) and lag_s < 0.1:
+            return
+    pytest.fail(f"seconds to read 20 among 50, alone, and of lag: {rounds}")
+
+
+def first_sight(specs: list[HostSpec]) -> tuple[float, float]:
+    """Seconds until the 20 healthy ones have been read, and the 99th percentile of the loop's lag in these and
+    the second after them."""
+    lags_s: list[float] = []
+
+    async def measure_lag() -> None:
+        while True:
+            due_s = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            lags_s.append(time.monotonic() - due_s)
+
+    async def scene() -> float:
         async with Streams(5) as followed, asyncio.timeout(30):
+            measuring = asyncio.create_task(measure_lag())
+            started_s = time.monotonic()
             followed.set_hosts(specs)
-            while len(done) < 20:
-                fleet = await followed.changed(followed.fleet.version)
-                for name, state in fleet.hosts.items():
-                    if state.reading:
-                        done.setdefault(name, asyncio.get_running_loop().time() - started_s)
+            while sum(state.reading is not None for state in followed.fleet.hosts.values()) < 20:
+                await followed.changed(followed.fleet.version)
+            took_s = time.monotonic() - started_s
+            if len(specs) > 20:
+                await asyncio.sleep(1)
+            measuring.cancel()
+        return took_s
 
-    asyncio.run(watch())
-    assert len(done) == 20
-    assert max(done.values()) < 12  # not one of them waited for a deadline of a dead host
+    took_s = collector.run(scene())
+    return took_s, statistics.quantiles(lags_s, n=100)[98]
 
 
 def test_jump_hosts_share_one_connection(lab: SshFleet) -> None:
@@ -215,22 +287,6 @@ def test_a_host_that_the_jump_host_cannot_reach(ssh_fleet: Callable[..., SshFlee
     assert "the jump host cannot reach" in error.message
 
 
-@pytest.fixture
-def ssh_agent(lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A real ssh-agent that holds the lab's key, and a home without keys."""
-    socket = tmp_path / "agent.sock"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: socket.exists() or None, "ssh-agent listens", timeout_s=5)
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-        monkeypatch.setenv("HOME", str(tmp_path))
-        subprocess.run(["ssh-add", "-q", str(lab.key)], check=True)
-        yield
-    finally:
-        agent.terminate()
-        agent.wait(5)
-
-
 @pytest.mark.usefixtures("ssh_agent")
 def test_an_ssh_agent_is_used_where_it_runs(lab: SshFleet) -> None:
     """A key that only ssh-agent has opens the host."""
@@ -251,23 +307,29 @@ def test_an_encrypted_key_is_left_to_the_ssh_agent(lab: SshFleet, tmp_path: Path
     assert refused.kind is ErrorKind.AUTH
 
 
-def test_the_agent_ends_with_its_collector(ssh_fleet: Callable[..., SshFleet]) -> None:
-    """When the connection goes, the remote agent is gone within 3 s (PROMISES 11)."""
+@pytest.mark.parametrize("how", ["closed", "aborted"])
+def test_the_agent_ends_with_its_collector(ssh_fleet: Callable[..., SshFleet], how: str) -> None:
+    """When the connection goes, by us or by a kill -9 of the sshd that serves it: gone in 3 s (PROMISES 11)."""
     lab = ssh_fleet(hosts=1)
     install_agent(lab)
 
-    async def follow() -> int:
-        async with Streams(1) as followed, asyncio.timeout(20):
+    async def follow() -> list[procs.Process]:
+        # It has nothing to write for a minute: it is not a broken pipe that ends it.
+        async with Streams(60) as followed, asyncio.timeout(20):
             followed.set_hosts(inventory.specs(lab))
             while followed.fleet.hosts["h0001"].reading is None:
                 await followed.changed(followed.fleet.version)
-            return len(lab.processes("h0001"))
+            agents = lab.processes("h0001")
+            if how == "aborted":
+                pids = {process.pid for process in agents}
+                procs.end(map(procs.process, {psutil.Process(pid).ppid() for pid in pids} - pids))
+                followed.set_hosts([])  # no other takes its place
+                assert await asyncio.to_thread(procs.wait_gone, agents, timeout_s=3) == []
+            return agents
 
-    assert asyncio.run(follow()) > 0
-    until = time.monotonic() + 3
-    while lab.processes("h0001") and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not lab.processes("h0001")
+    agents = asyncio.run(follow())
+    assert agents
+    assert procs.wait_gone(agents, timeout_s=3) == []
 
 
 def test_a_stream_comes_back_after_its_host(ssh_fleet: Callable[..., SshFleet]) -> None:

@@ -2,7 +2,7 @@
 
 from fleet.bootstrap import not_installed
 from fleet.errors import HostFailure
-from fleet.text import clean_bytes
+from fleet.text import clean_bytes, clean_tail
 
 _MARK = b"fleet-unpacked\t"
 _MAX_PATH_CHARS = 200
@@ -28,7 +28,7 @@ def failure(status: int | None, out: bytes, err: bytes) -> HostFailure | None:
     """Why nothing was installed; None when the agent is there."""
     found = [line for line in out.split(b"\n") if line.startswith(_MARK)]
     if not found:
-        said = clean_bytes((err or out)[-_MAX_TEXT_CHARS:], _MAX_TEXT_CHARS)
+        said = clean_tail(err or out, _MAX_TEXT_CHARS)
         how = "did not end by itself" if status is None else f"ended with exit status {status}"
         return not_installed(f"fleet-agent could not be unpacked there: Python {how}: {said}", _ANY_HINT)
     word, path, text = [*found[-1].removeprefix(_MARK).split(b"\t"), b"", b""][:3]

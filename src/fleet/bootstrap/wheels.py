@@ -21,7 +21,7 @@ from typing import NamedTuple
 from fleet.bootstrap import not_installed
 from fleet.bootstrap.probe import Target, common
 from fleet.errors import HostFailure
-from fleet.text import clean_bytes
+from fleet.text import clean_tail
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 FETCHES_AT_ONCE = 4
@@ -197,7 +197,7 @@ async def _run(*argv: str) -> str | None:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return clean_bytes(stderr[-300:], 300) if process.returncode else None
+    return clean_tail(stderr, 300) if process.returncode else None
 
 
 def _nothing_to_send(target: Target, wanted: tuple[Pin, ...], beside: Path, reason: str) -> HostFailure:

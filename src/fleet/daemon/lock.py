@@ -1,5 +1,6 @@
 """One daemon a runtime directory: a lock that ends with its process, a socket that only its owner reaches."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -51,9 +52,17 @@ def private_directory(path: Path) -> None:
 
 @contextmanager
 def listening(path: Path) -> Iterator[socket.socket]:
-    """A socket that listens at `path`, 0600, removed at the end. The lock is held: what lies there is old."""
+    """A socket that listens at `path`, 0600, removed at the end. The lock is held: what lies there is old.
+
+    Raises `DaemonError` if it is not: somebody may have removed the file of a daemon's lock.
+    """
     if not paths.fits_a_socket(path):
         raise DaemonError(f"{path} is too long a path for a socket; set FLEET_RUNTIME_DIR to a shorter one")
+    if _is_live(path):
+        message = (
+            f"another daemon listens at {path}, though its daemon.lock is gone; `fleet daemon stop` ends it"
+        )
+        raise DaemonError(f"{message}, or set FLEET_RUNTIME_DIR")
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -67,3 +76,10 @@ def listening(path: Path) -> Iterator[socket.socket]:
     finally:
         sock.close()
         path.unlink(missing_ok=True)
+
+
+def _is_live(path: Path) -> bool:
+    """Whether somebody listens there; a queue of connections that is full is somebody's."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+        knocking.setblocking(False)
+        return knocking.connect_ex(os.fspath(path)) in (0, errno.EAGAIN)

@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, NoReturn, TypeVar
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import NOT_EXECUTABLE, NOT_FOUND, REPORT_MARK
 from fleet.stream import BrokenStream, WireStream
-from fleet.text import clean, clean_bytes
+from fleet.text import clean, clean_tail
 from fleet_agent.wire import MAX_STDERR_BYTES, Hello
 
 F = TypeVar("F")
@@ -124,9 +124,8 @@ class Channel(Generic[F]):
         return self.AFTER_HELLO if self.phase is Phase.HELLO else self.phase
 
     def _tail(self) -> str:
-        lines = bytes(self._stderr[-4 * _TAIL_CHARS :]).split(b"\n")
-        said = b"\n".join(line for line in lines if not line.startswith(_REPORT_MARK))
-        return clean_bytes(said, 4 * _TAIL_CHARS)[-_TAIL_CHARS:]
+        lines = self._stderr.split(b"\n")
+        return clean_tail(b"\n".join(line for line in lines if not line.startswith(_REPORT_MARK)), _TAIL_CHARS)
 
     def _end(self, status: int | None, signal: str | None) -> HostFailure:
         phase = self._broken_phase()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import asyncssh
 
-from fleet.text import clean_bytes
+from fleet.text import clean_tail
 from fleet.transport import failures
 
 WINDOW_BYTES = 256 << 10
@@ -20,7 +20,7 @@ class Ran(NamedTuple):
 
     def said(self) -> str:
         """Its last words, cleaned, for a message."""
-        return clean_bytes(self.err[-300:] or self.out[-300:], 300)
+        return clean_tail(self.err or self.out, 300)
 
 
 async def start(

@@ -178,7 +178,8 @@ def _load_keys(path: str, *, must_exist: bool, has_agent: bool) -> Sequence[asyn
     except FileNotFoundError:
         reason, hint = "no such file", "mend `identity`"
     except (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as exc:
-        reason, hint = clean(str(exc), 200), f"see what `ssh-keygen -l -f {path}` says"
+        reason = clean(getattr(exc, "strerror", None) or str(exc), 200)
+        hint = f"see what `ssh-keygen -l -f {path}` says"
         if _is_locked(exc) or _public_key(path):
             if has_agent:
                 return ()

@@ -14,7 +14,7 @@ from fleet.bootstrap.probe import Report, Target
 from fleet.config import HostSpec
 from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import remove_command, report_command, unpack_command
-from fleet.text import clean_bytes
+from fleet.text import clean_tail
 from fleet.transport.channel import Channel
 from fleet.transport.commands import Ran, start
 from fleet.transport.deadlines import Deadlines
@@ -116,7 +116,7 @@ async def remove(connection: asyncssh.SSHClientConnection, deadlines: Deadlines)
     """Take away every agent that fleet has shipped there. Raises `HostFailure`."""
     ran = await run(connection, remove_command(), b"", deadlines)
     if ran.status != 0:
-        said = clean_bytes(ran.err[-300:], 300)
+        said = clean_tail(ran.err, 300)
         raise HostFailure(
             ErrorKind.AGENT_FAILED,
             Phase.INSTALL,

@@ -112,6 +112,10 @@ class _Host:
             case "blackhole":
                 while await reader.read(CHUNK_BYTES):
                     pass
+            case "banner-only":
+                writer.write(b"SSH-2.0-lab\r\n")
+                while await reader.read(CHUNK_BYTES):
+                    pass
             case "reset":
                 linger_0s = struct.pack("ii", 1, 0)
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0s)

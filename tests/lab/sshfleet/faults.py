@@ -50,6 +50,7 @@ FAULTS: dict[str, Fault] = {
     "reset": Fault(By.FAULTD, "accepts TCP, resets it at once"),
     "not-ssh": Fault(By.FAULTD, "answers with an HTTP error page"),
     # SSH, before authentication
+    "banner-only": Fault(By.FAULTD, "the version line of an SSH server, and not another byte"),
     "slow-banner": Fault(By.LINK, "a real host whose first byte comes after slow_s seconds"),
     "drip-banner": Fault(By.LINK, "the version line comes one byte per second"),
     "wrong-host-key": Fault(By.SSHD, "a real host with another host key than known_hosts says"),
