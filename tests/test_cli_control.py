@@ -52,10 +52,18 @@ def test_without_a_prompt_nothing_is_started(tmp_path: Path, environ: dict[str, 
     """But a terminal, which takes one later."""
     ran = fleet(environ, "run", "local")
     assert ran.returncode == 2
-    assert "there is no prompt" in ran.stderr
+    assert "there is no prompt for local; write it behind the host, `fleet run HOST -- " in ran.stderr
     assert fleet(environ, "run", "local", "--", "-", given=" ").returncode == 2
     assert fleet(environ, "run", "local", "--mode", "tmux").returncode == 0
     assert "prompt" not in asked(tmp_path)[0]
+
+
+def test_a_name_that_cannot_be_one(tmp_path: Path, environ: dict[str, str]) -> None:
+    """It is told in the words of the command line, and no host is asked."""
+    ran = fleet(environ, "run", "local", "--name", "my task", "--", "fix it")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("fleet: --name my task: must be 1 to 64 letters")
+    assert not (tmp_path / "agent.asked").exists()
 
 
 def test_numbers_are_those_of_the_last_listing(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -75,7 +83,8 @@ def test_numbers_are_those_of_the_last_listing(tmp_path: Path, environ: dict[str
 def test_a_refusal_is_an_exit_code_and_a_reason(environ: dict[str, str]) -> None:
     """3: the host refuses; 2: no such session; 5: the host cannot be reached or may not be controlled."""
     late = fleet(environ, "deny", f"local:{WAITING.id}", "--request", "old")
-    assert (late.returncode, late.stderr) == (3, "fleet: it was approved by you@there; see fleet approvals\n")
+    said = f"fleet: local:{WAITING.id}: it was approved by you@there; see fleet approvals\n"
+    assert (late.returncode, late.stderr) == (3, said)
     assert fleet(environ, "stop", "zebra").returncode == 2
     refused = fleet(environ, "interrupt", "dead:x")
     assert refused.returncode == 3

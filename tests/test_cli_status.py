@@ -197,7 +197,9 @@ def test_a_flag_goes_before_the_environment(home: Home, dead_host: str) -> None:
     ("arguments", "says"),
     [
         (["status", "--host", "locla"], "no host 'locla'; did you mean 'local'?"),
-        (["status", "--config", "/nowhere/hosts.toml"], "/nowhere/hosts.toml: there is no such file"),
+        (["status", "--config", "/nowhere/hosts.toml"], "/nowhere/hosts.toml: there is no such file; make it"),
+        (["status", "--config", "/"], "/: cannot be read: Is a directory; mend that, or name another by"),
+        (["hosts", "import", "--from", "~no-such-user/x"], "~no-such-user/x: there is no such home"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(home: Home, arguments: list[str], says: str) -> None:
@@ -248,11 +250,23 @@ def test_closed_standard_files(home: Home) -> None:
     assert subprocess.run(["bash", "-c", command], env=home.env, timeout=60).returncode == 0
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_configuration_that_may_not_be_read(home: Home) -> None:
+    """It is said with the fix, whether it was found, or named by FLEET_CONFIG."""
+    file = home.path / ".config/fleet/hosts.toml"
+    file.chmod(0)
+    for env in ({}, {"FLEET_CONFIG": str(file)}):
+        done = home.run("status", **env)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith(f"fleet: {file}: cannot be read: Permission denied; mend that")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_disk_is_said(home: Home) -> None:
+@pytest.mark.parametrize("arguments", ["status", "--help", "hosts check --help", "--version"])
+def test_a_full_disk_is_said(home: Home, arguments: str) -> None:
     """Output that cannot be written is one line on stderr and exit code 1."""
     with open("/dev/full", "w") as full:
-        process = home.start("status", stdout=full, stderr=subprocess.PIPE)
+        process = home.start(*arguments.split(), stdout=full, stderr=subprocess.PIPE)
         _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (1, "fleet: cannot write the output: No space left on device\n")
 

@@ -6,7 +6,7 @@ from fleet.cli.options import FailOn
 from fleet.cli.outcome import exit_code
 from fleet.cli.terminal import Terminal, frame, paint, wants_colour
 from fleet.errors import ExitCode
-from fleet.views.lines import Line, Style
+from fleet.views.lines import INDENT, Line, Style
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,16 @@ def test_a_frame_never_scrolls(count: int) -> None:
     if count > 23:
         assert drawn[-2].startswith(f"... {count - 22} more lines")
         assert len(drawn[-2]) <= 80 + len("\x1b[K")
+
+
+def test_a_summary_of_several_lines_stays_whole() -> None:
+    """On a narrow terminal it wraps: what continues it is indented, and is not cut from it."""
+    lines = [*_lines(30), (("3 hosts up; 12 sessions:", None),), ((f"{INDENT}1 waiting", None),)]
+    drawn = frame(lines, Terminal(30, 10, colour=False)).replace("\x1b[K", "").split("\n")[:-1]
+    assert drawn[-2:] == ["3 hosts up; 12 sessions:", f"{INDENT}1 waiting"]
+    assert drawn[-3].startswith("... 24 more lines")
+    assert len(drawn) == 9
+    assert len(frame(lines[-1:] * 9, Terminal(30, 4, colour=False)).split("\n")) <= 4
 
 
 def test_paint() -> None:

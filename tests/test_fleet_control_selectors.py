@@ -62,8 +62,8 @@ def test_one_is_meant(selector: str, meant: Candidate) -> None:
         ("calm", "any of 2 sessions: gpu01:01a1-aaaa (calm-otter), gpu02:calm-fox"),
         ("01a1", "any of 2 sessions"),
         ("zebra", "no session 'zebra'; there are 4: "),
-        ("3", "no number of the last listing: it had 2 lines"),
-        ("7", "an id is HOST:7"),
+        ("3", "there is no number 3: the last listing ends at 2; `fleet ps`"),
+        ("7", "the beginning of an id is HOST:7"),
         ("gpu03:x", "no session"),
     ],
 )

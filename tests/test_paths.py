@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from fleet import paths
+from fleet.errors import ConfigError
 
 
 def test_the_runtime_directory(tmp_path: Path) -> None:
@@ -18,6 +21,15 @@ def test_the_runtime_directory(tmp_path: Path) -> None:
     environ["FLEET_RUNTIME_DIR"] = "/mine"
     assert paths.socket_path(environ) == Path("/mine/fleet.sock")
     assert paths.lock_path(environ) == Path("/mine/daemon.lock")
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a container's, which no passwd file knows: told with the fix, when a home is needed."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 2**31)
+    with pytest.raises(ConfigError, match=r"~/\.config: there is no such home; set HOME"):
+        paths.config_file({})
+    assert paths.config_file({"FLEET_CONFIG": "/etc/mine.toml"}) == Path("/etc/mine.toml")
 
 
 def test_the_state_directory(tmp_path: Path) -> None:

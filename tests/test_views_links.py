@@ -1,5 +1,7 @@
 """fleet.views.links: the table of `fleet hosts`."""
 
+import pytest
+
 from fleet.errors import ErrorKind, HostError, Phase
 from fleet.model import HostFailed, HostRead, HostSlow, Reading, apply, empty
 from fleet.views.document import document
@@ -23,7 +25,7 @@ def lines(width: int | None = None) -> list[tuple[str, Style | None]]:
         HostFailed("stale", ERROR, 970.0),
     )
     now = document(fleet, 1000.0, 100.0)
-    return [(plain(line), line[0][1]) for line in links(now, 1000.0, width)]
+    return [(plain(line), line[0][1] if line else None) for line in links(now, 1000.0, width)]
 
 
 def test_each_link_on_a_line() -> None:
@@ -44,6 +46,10 @@ def test_trouble_stands_out() -> None:
     assert styles == [Style.HEADER, Style.WORKING, Style.WAITING, Style.FAILED, Style.FAILED, None]
 
 
-def test_no_line_is_wider_than_the_terminal() -> None:
-    """The error is cut, not wrapped."""
-    assert max(len(text) for text, _ in lines(60)) == 60
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_shows_errors_below_with_their_fix(width: int) -> None:
+    """No line is wider than it; of an error nothing is cut, and hosts that fail alike are told of once."""
+    shown = [text for text, _ in lines(width)]
+    assert max(map(len, shown)) <= width
+    assert shown[0].split() == ["HOST", "LINK", "SINCE", "AGE", "SESSIONS", "ATTEMPTS", "RETRY", "SKEW"]
+    assert " ".join(" ".join(shown[6:]).split()) == f"down,stale: timeout (connect): {ERROR.message} hint: look"

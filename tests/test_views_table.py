@@ -343,8 +343,8 @@ def test_warnings_are_folded_too() -> None:
 @pytest.mark.parametrize(
     ("state", "configured", "says"),
     [
-        (states.nothing(), False, "list them in ~/.config/fleet/hosts.toml"),
-        (states.nothing(), True, "No sessions on local: none is running and none ended lately. Start one"),
+        (states.nothing(), False, "to see other machines too: `fleet hosts add NAME`"),
+        (states.nothing(), True, "No Codex sessions on local: none is running and none ended lately (those"),
         (states.all_down(), True, "nothing is known about sessions. Mend"),
         (states.incomplete(), True, "does not mean that there are none"),
         (fleet(read("a"), failed("b")), True, "nothing is known about the others"),

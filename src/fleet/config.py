@@ -134,9 +134,13 @@ def load(path: Path | None = None) -> Config:
     try:
         tables = tomllib.loads(found.read_text("utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{found}: there is no such file; create it or name another with --config") from None
+        raise ConfigError(
+            f"{found}: there is no such file; make it, or name another by --config or FLEET_CONFIG"
+        ) from None
     except OSError as exc:
-        raise ConfigError(f"{found}: cannot be read: {exc.strerror}") from None
+        raise ConfigError(
+            f"{found}: cannot be read: {exc.strerror}; mend that, or name another by --config or FLEET_CONFIG"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{found}: is not TOML: {exc}") from None
     return parse(tables, found)
@@ -297,7 +301,7 @@ def _ssh_config(s: Settings, base: Path) -> str | None:
 def _paths(given: str | list[str], base: Path) -> tuple[str, ...]:
     """Absolute paths; a relative one is meant from the file that says it."""
     given = [given] if isinstance(given, str) else given
-    return tuple(str(base / Path(p).expanduser()) for p in given)
+    return tuple(str(base / paths.expanded(p)) for p in given)
 
 
 def _groups(where: str, table: dict[str, Any], specs: Mapping[str, HostSpec]) -> dict[str, tuple[str, ...]]:

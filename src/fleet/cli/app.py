@@ -57,7 +57,7 @@ _INTERRUPTED = 130  # what typer makes of Ctrl-C; `fleet.errors.ExitCode` has it
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"fleet {fleet.__version__}")
+        typer.echo(f"fleet {fleet.__version__}")  # which flushes: what cannot be written is known here
         raise typer.Exit
 
 
@@ -68,6 +68,13 @@ def _open_standard_files() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+
+
+def _check_output() -> None:
+    """Exit 1 if standard output, which may still hold a help text, cannot be written."""
+    from fleet.cli.terminal import write
+
+    write(b"")
 
 
 @app.callback()
@@ -88,6 +95,9 @@ def main() -> None:
     except SystemExit as end:
         if end.code == _INTERRUPTED and sys.stderr.isatty():
             print(file=sys.stderr)  # the terminal has echoed ^C, and the cursor is behind it
+        raise
+    except OSError:
+        _check_output()
         raise
     except Exception as exc:
         from fleet.errors import FleetError

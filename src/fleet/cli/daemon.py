@@ -6,7 +6,7 @@ import typer
 
 from fleet.cli.options import ConfigFile
 
-app = typer.Typer(invoke_without_command=True, no_args_is_help=False, help="Keep a connection to every host.")
+app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
 _Listen = Annotated[
     str | None,
@@ -24,10 +24,11 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings and er
 def daemon(
     context: typer.Context, config: ConfigFile = None, listen: _Listen = None, quiet: _Quiet = False
 ) -> None:
-    """Run the daemon: one connection and one agent for each host, always open, and all that is known at hand.
+    """Keep a connection to every host, for answers at once.
 
-    It stays in the foreground, for systemd, launchd and containers, and logs to standard error. While it runs,
-    `fleet status` answers from it at once. SIGHUP reads the configuration again. Exit code 6: another one runs.
+    Without a command: run the daemon. It stays in the foreground, for systemd, launchd and containers, and logs
+    to standard error. While it runs, `fleet status` answers from it at once. SIGHUP reads the configuration
+    again. Exit code 6: another one runs.
     """
     if context.invoked_subcommand is not None:
         return

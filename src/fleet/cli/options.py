@@ -66,5 +66,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how hosts ar
 Json = Annotated[bool, typer.Option("--json", help="The same as JSON.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", envvar="FLEET_CONFIG", help="The hosts.toml to use."),
+    # whether it can be read is for `fleet.config` to say, with the fix
+    typer.Option(
+        "--config", metavar="FILE", envvar="FLEET_CONFIG", readable=False, help="The hosts.toml to use."
+    ),
 ]

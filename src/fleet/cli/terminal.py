@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fleet.views.lines import Line, Style
+from fleet.views.lines import INDENT, Line, Style, plain
 
 # Select Graphic Rendition: of the eight basic colours those that are readable on light and on dark ground.
 _SGR = {
@@ -57,15 +57,22 @@ def paint(lines: Sequence[Line], colour: bool) -> list[str]:
 def frame(lines: Sequence[Line], to: Terminal) -> str:
     """The lines, drawn over what is on the screen from its top: nothing is cleared that is drawn again.
 
-    What does not fit is cut above the last line, the summary, and the cut is said.
+    What does not fit is cut above the summary, the last line and what continues it, and the cut is said.
     """
     assert to.height is not None
     drawn = paint(lines, to.colour)
     if len(drawn) >= to.height:
-        more = len(drawn) - to.height + 2
+        ending = min(_ending(lines), max(1, to.height - 2))
+        room = max(0, to.height - 2 - ending)
+        more = len(drawn) - room - ending
         left_out = f"... {more} more lines; a taller window or fewer hosts (--host) shows them"
-        drawn = [*drawn[: max(0, to.height - 3)], left_out[: to.width], drawn[-1]]
+        drawn = [*drawn[:room], left_out[: to.width], *drawn[-ending:]]
     return _HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in drawn) + _CLEAR_BELOW
+
+
+def _ending(lines: Sequence[Line]) -> int:
+    """How many lines the summary takes: the last that continues none, and those that continue it."""
+    return next((n for n, line in enumerate(reversed(lines), 1) if not plain(line).startswith(INDENT)), 1)
 
 
 def _span(text: str, style: Style | None) -> str:

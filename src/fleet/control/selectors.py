@@ -157,8 +157,9 @@ def _no_line(selector: str, line: Listed | None, lines: int) -> UsageError:
         return UsageError(
             f"{selector} was {was} in the last listing, and that is no more; `fleet ps` lists anew"
         )
-    listed = f"it had {lines} lines" if lines else "there is none"
-    return UsageError(f"{selector} is no number of the last listing: {listed}; an id is HOST:{selector}...")
+    listed = f"the last listing ends at {lines}" if lines else "nothing was listed yet"
+    fix = f"`fleet ps` and `fleet approvals` give numbers; the beginning of an id is HOST:{selector}"
+    return UsageError(f"there is no number {selector}: {listed}; {fix}")
 
 
 def _of_session(s: SessionEntry, run: Run | None) -> Candidate:

@@ -5,7 +5,7 @@ Nothing is left out: every host that failed is in one of the lines, every warnin
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from fleet.hosts import fold
@@ -19,10 +19,9 @@ from fleet.views.entries import (
     RateLimitEntry,
     WarningEntry,
 )
-from fleet.views.lines import Line, Style
+from fleet.views.lines import INDENT, Line, Style
 from fleet_agent.wire import STATES
 
-INDENT = "    "  # of what continues a line
 NEARLY_USED_PERCENT = 90.0  # of a rate limit, from where on it is worth a line
 # What differs between hosts that fail for one cause: an address (IPv4, or IPv6 in brackets), a key.
 _OF_ONE_HOST = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\[[0-9a-fA-F:.%\w]*:[^\]\s]*\]|\bSHA256:[\w+/]{43}")
@@ -49,22 +48,32 @@ def footer(document: Document, width: int | None, *, configured: bool) -> list[L
     if not document.sessions:
         notice = _wrapped(no_sessions(document, configured=configured), width, indent="")
         lines += [(), *notice] if lines else notice
-    return [*lines, *_wrapped(summary(document), width, indent="")]
+    return [*lines, *_wrapped(summary(document), width)]
 
 
 def _failures(document: Document, width: int | None) -> Iterator[Line]:
     hosts = {host.name: host for host in document.hosts}
-    for errors in _groups(document.host_errors, _cause):
-        first = errors[0]
-        who = fold(e.host for e in errors)
-        what = _common([(e.message, e.host) for e in errors])
-        hint = _common([(e.hint, e.host) for e in errors])
-        yield from _wrapped(f"{who}: {first.kind} ({first.phase}): {what}", width, Style.FAILED)
-        yield from _wrapped(f"  hint: {hint}", width, Style.QUIET)
+    for errors in by_cause(document.host_errors):
+        yield from said(errors, width)
         if stale := [hosts[e.host] for e in errors if hosts[e.host].link is Link.STALE]:
             yield from _wrapped(
                 f"  last good reading {_last_seen(stale)}; its rows are marked *", width, Style.QUIET
             )
+
+
+def by_cause(errors: Iterable[HostErrorEntry]) -> list[list[HostErrorEntry]]:
+    """The errors, those together that say the same of their hosts."""
+    return _groups(errors, _cause)
+
+
+def said(errors: Sequence[HostErrorEntry], width: int | None) -> Iterator[Line]:
+    """Which hosts, what happened and what mends it, of errors of one cause."""
+    first = errors[0]
+    what = _common([(e.message, e.host) for e in errors])
+    hint = _common([(e.hint, e.host) for e in errors])
+    who = fold(e.host for e in errors)
+    yield from _wrapped(f"{who}: {first.kind} ({first.phase}): {what}", width, Style.FAILED)
+    yield from _wrapped(f"  hint: {hint}", width, Style.QUIET)
 
 
 def _cause(error: HostErrorEntry) -> tuple[str, ...]:
@@ -151,10 +160,10 @@ def no_sessions(document: Document, *, configured: bool) -> str:
     if len(read) < len(document.hosts):
         return "No sessions on the hosts that were read; nothing is known about the others (see above)."
     where = fold(host.name for host in read) if configured else "this machine"
-    others = "" if configured else "; to see other machines too, list them in ~/.config/fleet/hosts.toml"
+    others = "" if configured else "; to see other machines too: `fleet hosts add NAME`"
     return (
-        f"No sessions on {where}: none is running and none ended lately. Start one, with `codex` for"
-        f" instance{others}."
+        f"No Codex sessions on {where}: none is running and none ended lately (those of other tools are not"
+        f" seen yet). Start one with `codex`{others}."
     )
 
 

@@ -13,6 +13,8 @@ class Style(enum.StrEnum):
     QUIET = "quiet"  # of less interest: ended, stale, hints
 
 
+INDENT = "    "  # of what continues a line
+
 Span = tuple[str, Style | None]
 Line = tuple[Span, ...]
 

@@ -1,10 +1,14 @@
-"""The table of `fleet hosts`: one line a host, and how fleet's link to it does. Pure."""
+"""The table of `fleet hosts`: one line a host, and how fleet's link to it does. Pure.
+
+In a pipe the error is its last column; on a terminal it stands below, whole and with its fix.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from fleet.model import Link
 from fleet.views import cells, units
 from fleet.views.entries import Document, HostEntry
+from fleet.views.footer import by_cause, said
 from fleet.views.lines import Line, Style
 
 GAP = "  "
@@ -16,10 +20,14 @@ _SKEW_SHOWN_S = 2.0  # less is the time that a frame takes
 def links(document: Document, now_at: float, width: int | None) -> list[Line]:
     """The lines; `now_at` is the wall clock in epoch seconds. No line is wider than `width` cells."""
     errors = {error.host: f"{error.kind} ({error.phase}): {error.message}" for error in document.host_errors}
-    rows = [_cells(host, errors.get(host.name, ""), now_at) for host in document.hosts]
-    widths = _widths([_HEADINGS, *rows])
-    heading = ((_line(_HEADINGS, widths, width), Style.HEADER),)
-    return [heading, *_lines(document.hosts, rows, widths, width)]
+    columns = len(_HEADINGS) if width is None else len(_HEADINGS) - 1
+    rows = [_cells(host, errors.get(host.name, ""), now_at)[:columns] for host in document.hosts]
+    widths = _widths([_HEADINGS[:columns], *rows])
+    heading = ((_line(_HEADINGS[:columns], widths, width), Style.HEADER),)
+    lines = [heading, *_lines(document.hosts, rows, widths, width)]
+    if width is None or not errors:
+        return lines
+    return [*lines, (), *(line for same in by_cause(document.host_errors) for line in said(same, width))]
 
 
 def _lines(

@@ -14,8 +14,8 @@ import msgspec
 
 from fleet.views import cells, units
 from fleet.views.entries import Document, SessionEntry
-from fleet.views.footer import INDENT, footer
-from fleet.views.lines import Line, Span, Style, plain
+from fleet.views.footer import footer
+from fleet.views.lines import INDENT, Line, Span, Style, plain
 from fleet.views.rows import Urgency
 from fleet.views.subagents import Item, folded, urgency_below, urgency_of
 

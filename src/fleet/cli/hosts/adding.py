@@ -10,13 +10,14 @@ from fleet.cli.options import ConfigFile
 if TYPE_CHECKING:
     from fleet.config import HostSpec
 
-_Name = Annotated[
+_NewName = Annotated[
     str, typer.Argument(metavar="NAME", help="What the host is called: an alias of ssh_config needs no option.")
 ]
+_KnownName = Annotated[str, typer.Argument(metavar="NAME", help="A host of hosts.toml.")]
 
 
 def add(
-    name: _Name,
+    name: _NewName,
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Its name or address, if not NAME.")
     ] = None,
@@ -41,11 +42,11 @@ def add(
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not connect to it.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Add a host to hosts.toml, which is made if there is none, then check it.
+    """Add a host to hosts.toml, then check it.
 
-    Says what works, or exactly which step failed and what mends it; what is left out is what `ssh NAME` would
-    do. A running daemon follows it at once. Exit codes: 0 it works; 5 it was added, and a step failed; 2
-    nothing was added.
+    The file is made if there is none. Says what works, or exactly which step failed and what mends it; what is
+    left out is what `ssh NAME` would do. A running daemon follows it at once. Exit codes: 0 it works; 5 it was
+    added, and a step failed; 2 nothing was added.
     """
     settings = _given(
         address=address, user=user, port=port, jump=jump, identity=_one_or_more(identity),
@@ -56,7 +57,7 @@ def add(
         _checked(added)
 
 
-def remove(name: _Name, config: ConfigFile = None) -> None:
+def remove(name: _KnownName, config: ConfigFile = None) -> None:
     """Take a host out of hosts.toml and of the groups that name it. Nothing is changed on the host itself."""
     from fleet import inventory
     from fleet.cli.hosts.editing import edit, edited_file

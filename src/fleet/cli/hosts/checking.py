@@ -23,10 +23,10 @@ def check(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Walk to each host step by step, all at once, and say which step fails first and what mends it.
+    """Walk to each host, and say which step fails, and its fix.
 
-    The steps: config, resolve, tcp, ssh, host_key, auth, python, agent, hello, snapshot, tools, clock. It
-    connects by itself, whether a daemon runs or not. Exit codes as those of `fleet status`.
+    To all at once. The steps: config, resolve, tcp, ssh, host_key, auth, python, agent, hello, snapshot, tools,
+    clock. It connects by itself, whether a daemon runs or not. Exit codes as those of `fleet status`.
     """
     from fleet import checking, collector
     from fleet.cli.outcome import exit_code

@@ -23,7 +23,7 @@ def fetch(
         typer.Option("--for", metavar="KIND", help="A kind of host, like x86_64-cp311-gnu; may be repeated."),
     ] = None,
 ) -> None:
-    """Fetch what the shipped agent needs, for a fleet that is run without internet.
+    """Fetch what the shipped agent needs, for use without internet.
 
     The wheels of every kind of host (CPython 3.10 to 3.14; Linux with glibc or musl, macOS; x86-64, ARM 64),
     checked by their hashes: 14 MB. Run it where there is internet, and copy the directory to
@@ -39,7 +39,7 @@ def fetch(
     from fleet.errors import UsageError
 
     targets = _chosen(for_ or [])
-    into = (directory or paths.wheels_directory(os.environ)).expanduser().absolute()
+    into = paths.expanded(directory or paths.wheels_directory(os.environ)).absolute()
     try:
         into.mkdir(parents=True, exist_ok=True)
     except OSError as exc:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fleet import paths
 from fleet.cli.options import ConfigFile
 
 _USERS_OWN = Path("~/.ssh/config")
@@ -24,10 +25,11 @@ def import_(
     ] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Add hosts of your ssh_config to hosts.toml; you choose on the terminal, by patterns, or all of them.
+    """Add hosts of your ssh_config to hosts.toml.
 
-    Files that it includes are read as well. `Host` patterns are no hosts, and what hosts.toml has already stays
-    as it is. Connects to none: `fleet hosts check` does. Exit code 2: nothing was added.
+    You choose on the terminal, by patterns, or all of them. Files that it includes are read, too. `Host`
+    patterns are no hosts, and what hosts.toml has already stays as it is. Connects to none: `fleet hosts check`
+    does. Exit code 2: nothing was added.
     """
     from fleet import inventory
     from fleet.aliases import aliases
@@ -36,7 +38,7 @@ def import_(
     from fleet.config import is_name, load
     from fleet.errors import UsageError
 
-    source, path = from_.expanduser().absolute(), edited_file(config)
+    source, path = paths.expanded(from_).absolute(), edited_file(config)
     known = load(path).hosts if path.is_file() else {}
     found = aliases(source)
     new = [name for name in found if name not in known and is_name(name)]
@@ -48,7 +50,7 @@ def import_(
         print(f"would add to {path}:\n" + "\n".join(chosen))
         return
     edit(path, lambda text, at: inventory.with_hosts(text, dict.fromkeys(chosen, settings), [], at))
-    say_edited(f"{len(chosen)} hosts more in {path}: {', '.join(chosen)}", path)
+    say_edited(f"{len(chosen)} host{'s' if len(chosen) > 1 else ''} more in {path}: {', '.join(chosen)}", path)
 
 
 def _chosen(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
@@ -61,5 +63,5 @@ def _chosen(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
         patterns = input("Which of them? Names or patterns like gpu*, * for all: ").replace(",", " ").split()
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(f"{pattern!r}: no new alias is named so; there are {', '.join(names)}")
+            raise UsageError(f"{pattern!r}: no new alias is named so; new: {', '.join(names)}")
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def install(hosts: NamedHosts, config: ConfigFile = None) -> None:
-    """Put this fleet's agent on hosts now, into ~/.cache/fleet/agent there, whatever is installed otherwise.
+    """Put this fleet's agent on hosts now.
 
-    `fleet status` does so by itself where no agent is found. Exit codes as those of `fleet status`.
+    Into ~/.cache/fleet/agent there, whatever is installed otherwise. `fleet status` does so by itself where no
+    agent is found. Exit codes as those of `fleet status`.
     """
     from fleet import installing
 

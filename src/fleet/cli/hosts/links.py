@@ -16,9 +16,7 @@ from fleet.cli.hosts.restricting import restrict
 from fleet.cli.hosts.trusting import trust
 from fleet.cli.options import ConfigFile, Excludes, Hosts
 
-app = typer.Typer(
-    invoke_without_command=True, no_args_is_help=False, help="The hosts: add them, check them, see them."
-)
+app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 app.command()(add)
 app.command("import")(import_)
 app.command()(remove)
@@ -43,9 +41,10 @@ def hosts(
         bool, typer.Option("--no-daemon", help="Connect to every host, even if a daemon runs that would know.")
     ] = False,
 ) -> None:
-    """Show how the link to each host does: up, slow, stale or down, since when, and what is wrong with it.
+    """Show how the link to each host does; add, check, trust hosts.
 
-    Exit codes as those of `fleet status`.
+    Without a command: up, slow, stale or down, since when, and what is wrong with each. Exit codes as those of
+    `fleet status`.
     """
     if context.invoked_subcommand is None:
         _show(host or [], exclude or [], config, json=json, no_daemon=no_daemon)

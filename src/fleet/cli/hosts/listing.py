@@ -7,8 +7,12 @@ import typer
 from fleet.cli.options import ConfigFile, HostArguments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from fleet.config import HostSpec
 
+_GAP = "  "
+_MIN_VALUE_CELLS = 20  # however narrow the terminal is
 _Json = Annotated[bool, typer.Option("--json", help="The same as JSON, with more of each.")]
 
 
@@ -45,12 +49,12 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Print every setting that is in force for a host, and where it comes from. Connects to nothing.
+    """Print every setting of a host, and where each comes from.
 
-    The sources: [hosts.NAME] and [defaults] of hosts.toml; ssh, which is ssh_config as `ssh -G` reads it, with
-    ssh's own defaults; and the defaults of fleet.
+    Those that are in force now; it connects to nothing. The sources: [hosts.NAME] and [defaults] of hosts.toml;
+    ssh, which is ssh_config as `ssh -G` reads it, with ssh's own defaults; and the defaults of fleet.
     """
-    from fleet.cli.terminal import write
+    from fleet.cli.terminal import terminal, write
     from fleet.config import load
     from fleet.errors import UsageError
 
@@ -73,8 +77,20 @@ def show(
         write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         return
     rows = [(key, _shown(value), source) for key, value, source in found]
-    first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
-    write("".join(f"{key:<{first}}  {value:<{second}}  {source}\n" for key, value, source in rows))
+    write("".join(f"{line}\n" for line in _aligned(rows, terminal().width)))
+
+
+def _aligned(rows: "Sequence[tuple[str, str, str]]", width: int | None) -> "Iterator[str]":
+    """A line a setting; a value that is too long for a terminal of `width` cells goes on below itself."""
+    from fleet.views import cells
+
+    first, second, third = (max(cells.width(row[i]) for row in rows) for i in range(3))
+    if width is not None:
+        second = min(second, max(_MIN_VALUE_CELLS, width - first - third - 2 * len(_GAP)))
+    for key, value, source in rows:
+        head, *rest = cells.wrap(value, second if width else None)
+        yield _GAP.join((cells.ljust(key, first), cells.ljust(head, second), source))
+        yield from (" " * first + _GAP + part for part in rest)
 
 
 def _by_ssh(spec: "HostSpec") -> dict[str, Any]:
@@ -89,4 +105,6 @@ def _by_ssh(spec: "HostSpec") -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if value is None or value == []:
         return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

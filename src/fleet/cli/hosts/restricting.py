@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet import paths
 from fleet.cli.options import ConfigFile, Privacy
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def restrict(
     ] = ".ssh/authorized_keys",
     config: ConfigFile = None,
 ) -> None:
-    """Print the authorized_keys line with which a key can observe a host and do nothing else there.
+    """Print the authorized_keys line of a key that can only observe.
 
     No shell, no other command, no files, no forwarding: only the agent's readings. Make a key of its own for
     it, or the key that you log in with is restricted. --install logs in with the host's `identity`, installs an
@@ -63,7 +64,7 @@ def _private(spec: "HostSpec", key: Path | None) -> Path:
             f"{spec.name}: name the key with --key; make one with"
             " `ssh-keygen -t ed25519 -f ~/.ssh/fleet_observer`"
         )
-    path = (key or Path(spec.identity[0])).expanduser().absolute()
+    path = paths.expanded(key or spec.identity[0]).absolute()
     return path.with_suffix("") if path.suffix == ".pub" else path
 
 

@@ -28,7 +28,7 @@ def trust(
     ] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show the host key that a machine presents, and write it to known_hosts if you say yes.
+    """Show the host key of a machine; write it to known_hosts on yes.
 
     Compare the fingerprint with the machine's own: there, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`.
     What DNS publishes of it (SSHFP) stands beside it, and answers nothing for you. Only that key is stored, in

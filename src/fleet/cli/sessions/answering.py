@@ -47,9 +47,7 @@ def answer_questions(selector: str, way: Way, given: Sequence[str], request_id: 
         wanted = request_id or place.request_id
         asked = requests.question(await _open(place), wanted)
         if asked is None:
-            raise RequestRefused(
-                "already_resolved", f"{place.session.key} asks nothing now", "see fleet approvals"
-            )
+            raise RequestRefused("already_resolved", "it asks nothing now", "see fleet approvals")
         request = Answer(
             target=place.session.target, answers=requests.answers(asked.questions, given),
             request_id=asked.request_id, by=verbs.asker(),

@@ -39,9 +39,10 @@ def resume(
     no_daemon: NoDaemon = False,
     verbose: Verbose = False,
 ) -> None:
-    """Print the command that goes on with a session in its own tool, on its host; with --run, run it.
+    """Print, or run, what goes on with a session in its own tool.
 
-    Exit codes as those of `fleet send`; with --run, the tool's own.
+    A command for its host; with --run it is run there, in this terminal. Exit codes as those of `fleet send`;
+    with --run, the tool's own.
     """
     from fleet.cli.sessions.screen import resume_it
 

@@ -24,7 +24,7 @@ def approvals(
     no_daemon: NoDaemon = False,
     verbose: Verbose = False,
 ) -> None:
-    """List every approval and question that is open on the hosts, oldest first.
+    """List every open approval and question, oldest first.
 
     The number of a line is that very request for `fleet approve`, `fleet deny` and `fleet answer`. Hosts
     without `control = true` are passed over unless named. Exit codes as those of `fleet status`.

@@ -89,7 +89,8 @@ def run(
     prompt = text_of(words)
     if prompt is None and mode is not Mode.TMUX and not (resume or fork):
         raise UsageError(
-            f"there is no prompt: `fleet run {','.join(host)} -- fix the flaky test`, or - to read it"
+            f"there is no prompt for {','.join(host)}; write it behind the host, `fleet run HOST -- fix the"
+            " flaky test`, or - to read it from standard input"
         )
     request = Start(
         prompt=prompt, tool=tool, mode=mode, name=name, cwd=cwd, model=model, sandbox=sandbox,

@@ -22,7 +22,7 @@ def ps(
     no_daemon: NoDaemon = False,
     verbose: Verbose = False,
 ) -> None:
-    """List the sessions that fleet has started in the background, newest first.
+    """List the sessions that fleet has started, newest first.
 
     Their numbers mean these sessions in later commands, whatever is started meanwhile. The beginning of a
     prompt is shown where the host's `privacy` allows it. Hosts without `control = true` are passed over unless
@@ -68,7 +68,10 @@ def prune(
     no_daemon: NoDaemon = False,
     verbose: Verbose = False,
 ) -> None:
-    """Forget every session that fleet has started and that has ended, with its logs; print their keys."""
+    """Forget the sessions of `fleet run` that have ended.
+
+    And their logs; prints their keys. Exit codes as those of `fleet status`.
+    """
     from fleet.cli.sessions.session import end, on_hosts
     from fleet.cli.terminal import write
     from fleet.control import verbs

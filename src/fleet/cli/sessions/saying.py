@@ -26,10 +26,11 @@ def send(
     no_daemon: NoDaemon = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say something to a session: into its running turn where its tool can, else as its next turn.
+    """Say something to a session.
 
-    It is sent now or not at all. Exit codes: 0; 2 no such session, or several; 3 its host refuses, and says
-    what would work; 5 its host cannot be reached.
+    Into its running turn where its tool can, else as its next turn. It is sent now or not at all. Exit codes:
+    0; 2 no such session, or several; 3 its host refuses, and says what would work; 5 its host cannot be
+    reached.
     """
     from fleet.cli.sessions.acting import act
     from fleet.cli.sessions.session import text_of
@@ -60,9 +61,10 @@ def stop(
     no_daemon: NoDaemon = False,
     verbose: Verbose = False,
 ) -> None:
-    """End a session's processes: TERM to all of them, KILL to what is left after --grace.
+    """End a session's processes.
 
-    Its process must be the one that was seen, by pid and start time. Exit codes as those of `fleet send`.
+    TERM to all of them, KILL to what is left after --grace. Its process must be the one that was seen, by pid
+    and start time. Exit codes as those of `fleet send`.
     """
     from fleet.cli.sessions.acting import act
     from fleet_agent.control.wire import Stop

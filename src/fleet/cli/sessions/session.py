@@ -19,7 +19,7 @@ from fleet.control import listing, selectors, verbs
 from fleet.control.kept import Kept
 from fleet.control.selectors import Candidate, Listed
 from fleet.control.verbs import Answered
-from fleet.errors import ExitCode, FleetError, HostFailure, UsageError
+from fleet.errors import ExitCode, FleetError, HostFailure, RequestRefused, UsageError
 from fleet.views.controlled import Trouble, trouble, trouble_lines
 from fleet.views.document import document
 
@@ -69,6 +69,9 @@ def on_session(
                 return await work(place)
             except HostFailure as failure:
                 raise not_reached(session.host, failure) from None
+            except RequestRefused as no:  # its host speaks of "this session"
+                message = f"{session.key}: {no.message}"
+                raise RequestRefused(no.kind, message, no.hint, no.candidates) from None
 
     return collector.run(act())
 
