@@ -20,7 +20,7 @@ FULL_PASS_S = 120.0
 YOUNG_S = 5.0
 # How often CPU and memory of known processes are read: it costs five times what it takes to see that one lives.
 # The second time comes soon, for the first rates.
-FIGURES_S, FIRST_FIGURES_S = 10.0, 1.5
+FIGURES_S, FIRST_FIGURES_S = 15.0, 1.5
 _MANAGER = "/systemd"  # that of a user adopts orphans in the place of pid 1: prctl(2)
 
 

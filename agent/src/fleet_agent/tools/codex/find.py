@@ -4,7 +4,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 
 import msgspec
 
@@ -100,8 +99,7 @@ class Codex:
         self._check_permissions(table.hidden, held)
         sees_all = not (table.hidden or held.unreadable)
         threads = _with_processes(self._threads(held, loose), table)
-        threads = [self._in_turn(thread, held) if _is_in_turn(thread) else thread for thread in threads]
-        threads = self._with_words(threads)
+        threads = self._with_words([_with_stop(t) if _is_in_turn(t) else t for t in threads])
         sessions = [self._session(thread, now, sees_all) for thread in threads]
         self._rows = {thread.id: self._rows[thread.id] for thread in threads if thread.id in self._rows}
         sessions += self._bare_sessions(held, threads, table, now)
@@ -136,7 +134,8 @@ class Codex:
     def _threads(self, held: Holdings, loose: Loose) -> list[Thread]:
         """Every thread with what its file says. Files that are not needed any more are forgotten."""
         if self._wanted_for[0] is not held or self._wanted_for[1] != loose:
-            self._wanted_for, self._wanted = (held, loose), _wanted(held, loose)
+            wanted = [self._dated(thread, held) if thread.holder else thread for thread in _wanted(held, loose)]
+            self._wanted_for, self._wanted = (held, loose), wanted
             used = {thread.path for thread in self._wanted}
             self._files = {path: file for path, file in self._files.items() if path in used}
         budget = Budget(READ_BUDGET_BYTES)
@@ -193,17 +192,10 @@ class Codex:
             readings=file.readings,
         )
 
-    def _in_turn(self, thread: Thread, held: Holdings) -> Thread:
-        """A thread in mid-turn: when its processes began, and whether they are stopped.
-
-        That is not asked while a tool of it runs: this goes on.
-        """
-        runs = any(call.process == "yes" for call in thread.calls)
-        stopped = not runs and all(_is_stopped(process) for process in thread.writers)
+    def _dated(self, thread: Thread, held: Holdings) -> Thread:
+        """The thread, with when the first of its processes began."""
         writer_at = min((self._began_at(process, held) for process in thread.writers), default=None)
-        if (stopped, writer_at) == (thread.stopped, thread.writer_at):
-            return thread
-        return msgspec.structs.replace(thread, stopped=stopped, writer_at=writer_at)
+        return msgspec.structs.replace(thread, writer_at=writer_at)
 
     def _began_at(self, process: Process, held: Holdings) -> float:
         """When a process began, by the clock of then.
@@ -213,7 +205,10 @@ class Codex:
         when it started. (A file server's clock says nothing.)
         """
         path = held.own_locks.get(process.pid)
-        made_at = _made_at(path, process.born) if path and not self._mounts.on_network(path) else None
+        try:
+            made_at = os.lstat(path).st_mtime if path and not self._mounts.on_network(path) else None
+        except OSError:
+            made_at = None
         return process.created_at if made_at is None else min(process.created_at, made_at)
 
     def _with_words(self, threads: list[Thread]) -> list[Thread]:
@@ -358,19 +353,17 @@ def _with_seen(t: Thread, children: Iterable[Child]) -> Thread:
     return msgspec.structs.replace(t, calls=seen)
 
 
+def _with_stop(t: Thread) -> Thread:
+    """A thread in mid-turn, and whether its processes are stopped; not asked while a tool of it runs."""
+    runs = any(call.process == "yes" for call in t.calls)
+    stopped = not runs and all(map(_is_stopped, t.writers))
+    return t if stopped == t.stopped else msgspec.structs.replace(t, stopped=stopped)
+
+
 def _is_stopped(process: Process) -> bool:
-    """As of now: the figures of the table may be ten seconds old."""
+    """As of now: the figures of the table may be many seconds old."""
     stat = native.stat(process.pid)
     return stat is not None and stat.stopped
-
-
-@lru_cache(maxsize=512)
-def _made_at(path: str, _born: float) -> float | None:
-    """When a file was made that its process, `_born` then, makes for itself and never writes again."""
-    try:
-        return os.lstat(path).st_mtime
-    except OSError:
-        return None
 
 
 def _is_in_turn(t: Thread) -> bool:

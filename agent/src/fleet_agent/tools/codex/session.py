@@ -23,8 +23,8 @@ class Thread(msgspec.Struct, frozen=True):
     """Everything that was read of one thread. `holder` is None when no process holds it open.
 
     `calls` are the open calls of `facts`, with what was seen of their processes. `told` is the Codex daemon's
-    word for its state, `asked` what its hooks recorded last. `stopped`: its processes are, as by Ctrl-Z;
-    `writer_at`: when the first of them began. Both are told in mid-turn alone.
+    word for its state, `asked` what its hooks recorded last. `writer_at`: when the first of its
+    processes began. `stopped`: they are, as by Ctrl-Z; told in mid-turn alone.
     """
 
     id: str
