@@ -54,7 +54,7 @@ def test_no_secret_leaves_a_host(ssh_fleet: Callable[..., SshFleet], tmp_path: P
 def write_rollout(home: Path, text: str, *, titled: bool) -> None:
     """A session that ended just now, with this text wherever one can be; untitled, its directory names it."""
     now, thread = time.time(), thread_id()
-    lines = meta(now, thread, cwd=f"/work/{text}", git={"branch": text}, originator=text, model_provider=text)
+    lines = meta(now, thread, cwd=f"/srv/{text}", git={"branch": text}, originator=text, model_provider=text)
     lines += begun(now) + (event(now, "user_message", message=text) if titled else b"")
     lines += item(now, "function_call", call_id="c", name=text, arguments=text)
     rollout_path(home, thread).write_bytes(lines)
