@@ -103,6 +103,36 @@ def test_a_turn_that_was_told_to_end_did_though_its_server_is_gone(tmp_path: Pat
     run(story())
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        ("completed", "not_possible", "no turn is running"),
+        ("inProgress", "tool_failed", "Codex says: no active turn to interrupt"),
+    ],
+)
+def test_a_turn_that_ends_as_it_is_interrupted(tmp_path: Path, status: str, kind: str, message: str) -> None:
+    """Codex refuses; if the turn is over, that is no failure of Codex: there is nothing to interrupt."""
+
+    def refuses(connection: FakeConnection, sent: Json) -> None:
+        if sent.get("method") == "turn/interrupt":
+            error = {"code": -32600, "message": "no active turn to interrupt"}
+            connection.say({"id": sent["id"], "error": error})
+        elif sent.get("method") == "thread/turns/list":
+            connection.say({"id": sent["id"], "result": {"data": [{"id": "t1", "status": status}]}})
+        else:
+            well(connection, sent)
+
+    async def story() -> None:
+        session = Session(tmp_path, FakeServer(FakeConnection(refuses)))
+        await session.until(lambda: session.of(TurnStarted))
+        reply = await session.driver.act(wire.Interrupt(TARGET))
+        assert isinstance(reply, wire.Refused)
+        assert (reply.kind, reply.message) == (kind, message)
+        await session.end()
+
+    run(story())
+
+
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_session_that_may_have_begun_is_not_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool

@@ -37,6 +37,7 @@ from lab.driven import (
     soon,
     until_idle,
 )
+from lab.mock_responses import MockResponses
 
 pytestmark = pytest.mark.codex
 
@@ -81,7 +82,9 @@ def test_a_terminal_s_approval_is_answered_from_elsewhere(daemon_home: CodexHome
     asyncio.run(story())
 
 
-def test_a_session_of_others_is_followed_steered_and_interrupted(daemon_home: CodexHome) -> None:
+def test_a_session_of_others_is_followed_steered_and_interrupted(
+    daemon_home: CodexHome, mock_api: MockResponses
+) -> None:
     """Everything that a terminal UI shows of the turn can be followed, and what is sent appears there."""
 
     async def story() -> list[Event]:
@@ -94,7 +97,10 @@ def test_a_session_of_others_is_followed_steered_and_interrupted(daemon_home: Co
         await until_idle(daemon_home, thread)
         done(await act(daemon_home, thread, wire.Send(target, "HOLD steered SAY never")))
         await asyncio.to_thread(tui.wait_for, "esc to interrupt")
-        assert done(await act(daemon_home, thread, wire.Send(target, "SAY steered"))) == "into the running turn"
+        await soon(lambda: mock_api.holds("steered"), "the model holds steered")
+        steered = await act(daemon_home, thread, wire.Send(target, "HOLD further SAY never"))
+        assert done(steered) == "into the running turn"
+        await soon(lambda: mock_api.holds("further"), "the model holds further")
         done(await act(daemon_home, thread, wire.Interrupt(target)))
         await soon(lambda: [e for e in events if isinstance(e, TurnEnded) and e.end == "aborted"], "its end")
         following.cancel()

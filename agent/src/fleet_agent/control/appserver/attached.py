@@ -38,6 +38,7 @@ DECLINED_S = 5.0  # from there to the end of an item that was declined: as littl
 ACCEPTED_S = 0.2  # for which an item that was accepted must not have been declined
 
 Reply = wire.Done | wire.Refused
+_NO_TURN = wire.Refused("not_possible", "no turn is running")
 
 
 class Shared(NamedTuple):
@@ -150,8 +151,13 @@ class Attached:
         assert self.client
         turn_id = self.thread.turn_id or await self._running_turn()
         if turn_id is None:
-            return wire.Refused("not_possible", "no turn is running")
-        await self.client.call("turn/interrupt", {"threadId": self.thread.id, "turnId": turn_id}, dict)
+            return _NO_TURN
+        try:
+            await self.client.call("turn/interrupt", {"threadId": self.thread.id, "turnId": turn_id}, dict)
+        except RpcError:
+            if await self._running_turn() is not None:
+                raise
+            return _NO_TURN  # it ended by itself meanwhile
         self.thread.interrupted_id = turn_id
         return wire.Done()
 
