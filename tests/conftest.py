@@ -1,5 +1,6 @@
 """Fixtures that more than one test module uses; the lab's own are explained in tests/lab."""
 
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,11 @@ from lab.sshfleet import SshFleet
 from stand_in import stand_in_control
 
 pytest_plugins = ("lab.plugin", "lab.truth_report")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a script; all children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

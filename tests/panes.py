@@ -23,7 +23,7 @@ def run(server: Path, *argv: str, tool: str = "any", prompt: str = "", cwd: Path
 def painted(server: Path, *frames: tuple[str, str], tool: str = "codex") -> tuple[Terminal, Path]:
     argv, log = painter(server, *frames)
     started = run(server, *argv, tool=tool).terminal
-    wait_until(lambda: terminal.look(started).text or None, "the screen is painted", timeout_s=10)
+    wait_until(lambda: terminal.look(started).text, "the screen is painted", timeout_s=10)
     time.sleep(0.1)
     return started, log
 

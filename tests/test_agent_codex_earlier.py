@@ -16,7 +16,6 @@ from fleet_agent.tools.codex.usage import Usage
 from fleet_agent.wire import Session, Tokens
 
 PLENTY = 1 << 40
-NOW = time.time()
 DAYS = ("2026/11/20", "2026/11/21", "2026/12/01")
 
 
@@ -30,12 +29,13 @@ def taken_back(home: Path, number: int, thread: str, day: str) -> Path:
 def lines(thread: str, before: int, *spent: int) -> bytes:
     """A file in which the totals go on from `before`, one turn for each response."""
     more = {"history_base": {"thread_id": thread}} if before else {}
-    data = meta(NOW, thread, cli_version="0.169.0", **more)
+    now = time.time()
+    data = meta(now, thread, cli_version="0.169.0", **more)
     for number, tokens in enumerate(spent):
         before += tokens
         total, own = ({"input_tokens": count, "output_tokens": 1} for count in (before, tokens))
-        data += event(NOW, "task_started", turn_id=str(uuid.UUID(int=(0xFF << 120) + number)))
-        record = event(NOW, "x").replace(b'"event_msg"', b'"token_usage_record"')
+        data += event(now, "task_started", turn_id=str(uuid.UUID(int=(0xFF << 120) + number)))
+        record = event(now, "x").replace(b'"event_msg"', b'"token_usage_record"')
         told = f'{{"thread_id":"{thread}","usage":{own},"thread_token_usage":{total}}}'.replace("'", '"')
         data += record.replace(b'{"type":"x"}', told.replace(" ", "").encode())
     return data
@@ -53,7 +53,7 @@ def files(tmp_path: Path, thread: str) -> list[Path]:
     found = []
     for number, (day, (before, *own)) in enumerate(zip(DAYS, spent, strict=True)):
         path = taken_back(tmp_path / "home", number, thread, day)
-        found.append(written(path, NOW, lines(thread, before, *own)))
+        found.append(written(path, time.time(), lines(thread, before, *own)))
     return found
 
 
@@ -66,7 +66,8 @@ def test_it_is_one_session_which_goes_on_in_its_newest_file(
 ) -> None:
     """Ended or live: what it says last is in the newest, its tokens and turns are those of all."""
     host = Host(tmp_path / "home")
-    os.utime(files[0], (NOW + 5, NOW + 5))
+    later = time.time() + 5
+    os.utime(files[0], (later, later))
     ended = host.sessions()
     assert list(ended) == [thread]
     assert (ended[thread].transcript, *spent(ended[thread])) == (str(files[2]), 7400, "exact", 4)
@@ -95,14 +96,15 @@ def test_who_followed_it_when_it_was_taken_back_says_the_same(
 
 def test_a_copy_in_another_home_counts_once(tmp_path: Path, thread: str, files: list[Path]) -> None:
     """Of one thread's files in two homes the newer is shown, whichever home is looked at first."""
+    now = time.time()
     for number, other in enumerate(("a-home", "z-home")):
         home = tmp_path / other
-        copy = written(rollout_path(home, thread), NOW + number, files[0].read_bytes())
+        copy = written(rollout_path(home, thread), now + number, files[0].read_bytes())
         with FakeCodex(tmp_path, environ={"CODEX_HOME": str(home)}):
             files[2].unlink(missing_ok=True)
             files[1].unlink(missing_ok=True)
             host = Host(tmp_path / "home")
-            os.utime(files[0], (NOW - 5, NOW - 5))
+            os.utime(files[0], (now - 5, now - 5))
             assert [s.transcript for s in host.sessions().values()] == [str(copy)]
 
 

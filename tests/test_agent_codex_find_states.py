@@ -128,10 +128,10 @@ def test_a_session_whose_process_is_stopped_is_not_at_work(tmp_path: Path, host:
         assert host.state(thread) == ("working", "thinking", "strong")
         process = psutil.Process(codex.pid)
         os.kill(codex.pid, signal.SIGSTOP)
-        wait_until(lambda: process.status() == psutil.STATUS_STOPPED or None, "it has stopped", timeout_s=20)
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "it has stopped", timeout_s=20)
         assert host.state(thread) == ("working", "stuck", "strong")
         os.kill(codex.pid, signal.SIGCONT)
-        wait_until(lambda: process.status() != psutil.STATUS_STOPPED or None, "it goes on", timeout_s=20)
+        wait_until(lambda: process.status() != psutil.STATUS_STOPPED, "it goes on", timeout_s=20)
         assert host.state(thread) == ("working", "thinking", "strong")
 
 

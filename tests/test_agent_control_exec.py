@@ -158,13 +158,16 @@ def test_what_it_can_be_told(tmp_path: Path) -> None:
         early = await run.driver.act(Interrupt(TARGET))
         assert isinstance(early, Refused)
         task = await run.until((tmp_path / "up").exists)
-        for request in (Send(TARGET, "more"), Decide(TARGET, "accept")):
-            refused = await run.driver.act(request)
-            assert isinstance(refused, Refused)
-            assert (refused.kind, "resume" in refused.hint) == ("not_possible", True)
-        assert run.driver.pending() == []
-        assert isinstance(await run.driver.act(Interrupt(TARGET)), Done)
-        return await task
+        try:
+            for request in (Send(TARGET, "more"), Decide(TARGET, "accept")):
+                refused = await run.driver.act(request)
+                assert isinstance(refused, Refused)
+                assert (refused.kind, "resume" in refused.hint) == ("not_possible", True)
+            assert run.driver.pending() == []
+            assert isinstance(await run.driver.act(Interrupt(TARGET)), Done)
+            return await asyncio.wait_for(asyncio.shield(task), 20)
+        finally:
+            await run.driver.stop(0.2)  # or a failure would be waited for with it
 
     assert asyncio.run(told()) == Outcome(exit_code=1)
 
@@ -181,7 +184,7 @@ def test_it_does_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     environ = {**os.environ, "FLEET_RUN_ID": str(tmp_path)}
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as supervisor:
-        wait_until(lambda: (tmp_path / "up").exists() or None, "the tool runs", timeout_s=20)
+        wait_until((tmp_path / "up").exists, "the tool runs", timeout_s=20)
         (tool,) = [p for p in procs.carrying(FLEET_RUN_ID=str(tmp_path)) if p.pid != supervisor.pid]
         supervisor.kill()
         supervisor.wait()

@@ -68,7 +68,7 @@ def test_all_of_a_run_ends(start: Start, mark: dict[str, str]) -> None:
         shown = " ".join(procs.process(member.pid).describe() for member in found)
         return found if all(f"sleep {seconds}" in shown for seconds in (300, 301, 302)) else None
 
-    found = wait_until(all_there, "all run", timeout_s=5)
+    found = wait_until(all_there, "all run", timeout_s=20)
     assert lead in found
     assert groups.end(lambda: groups.members(lead, mark), 5.0) == []
     assert not any(member.lives() for member in found)
@@ -125,7 +125,7 @@ def test_a_process_that_ended_and_was_not_waited_for_is_gone() -> None:
     try:
         found = groups.started(process.pid)
         assert found
-        wait_until(lambda: None if found.lives() else True, "it has ended", timeout_s=5)
+        wait_until(lambda: None if found.lives() else True, "it has ended", timeout_s=20)
         assert groups.start_ticks(process.pid) == found.ticks
         assert groups.end(lambda: [found], 5.0) == []
     finally:

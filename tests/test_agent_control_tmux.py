@@ -66,7 +66,7 @@ def test_how_it_ended(tmux_server: Path) -> None:
 def test_stop(tmux_server: Path) -> None:
     """The program and what it started are ended; by which signal is told."""
     started = run(tmux_server, "sh", "-c", "sleep 600 & exec sleep 601").terminal
-    below = wait_until(lambda: procs.family([started.process.pid]) or None, "it started more", timeout_s=10)
+    below = wait_until(lambda: procs.family([started.process.pid]), "it started more", timeout_s=10)
     assert tmux.stop(started, grace_s=5) == []
     assert not any(process.alive() for process in below)
     assert end_of(started) == (None, signal.SIGTERM)
@@ -196,10 +196,10 @@ def test_an_answer_that_somebody_marked(tmux_server: Path) -> None:
     assert "no answer for accept" in refused(lambda: tmux.decide(started, "accept")).message
     tmux_says(tmux_server, "send-keys", "-t", started.pane.id, "Right")
     seen = wait_until(lambda: tmux.pending(started), "it can be accepted", timeout_s=10)
-    wait_until(lambda: "accept" in (tmux.pending(started) or seen).decisions or None, "it is", timeout_s=10)
+    wait_until(lambda: "accept" in (tmux.pending(started) or seen).decisions, "it is", timeout_s=10)
     marked = terminal.look(started).screen.approval
     tmux_says(tmux_server, "send-keys", "-t", started.pane.id, "Right")
-    gone = lambda: "accept" not in (tmux.pending(started) or seen).decisions or None  # noqa: E731
+    gone = lambda: "accept" not in (tmux.pending(started) or seen).decisions  # noqa: E731
     wait_until(gone, "another answer is marked", timeout_s=10)
     assert marked is not None
     assert not tmux._offers(terminal.look(started).screen, marked)
@@ -220,17 +220,17 @@ def test_a_pane_of_anybody(tmux_server: Path) -> None:
     shell = run(tmux_server, "bash", "--norc", "-i").terminal
     tmux_says(tmux_server, "send-keys", "-t", shell.pane.id, "-l", " ".join(argv))
     tmux_says(tmux_server, "send-keys", "-t", shell.pane.id, "Enter")
-    (child,) = wait_until(lambda: procs.children(shell.process.pid) or None, "it runs", timeout_s=10)
+    (child,) = wait_until(lambda: procs.children(shell.process.pid), "it runs", timeout_s=10)
     process = groups.started(child)
     assert process is not None
     theirs = Terminal(shell.pane, process, "codex")
-    wait_until(lambda: terminal.look(theirs).screen.working or None, "it shows its screen", timeout_s=10)
+    wait_until(lambda: terminal.look(theirs).screen.working, "it shows its screen", timeout_s=10)
     os.kill(child, signal.SIGSTOP)
-    suspended = lambda: "suspended" in refused(lambda: tmux.interrupt(theirs)).message or None  # noqa: E731
+    suspended = lambda: "suspended" in refused(lambda: tmux.interrupt(theirs)).message  # noqa: E731
     wait_until(suspended, "the shell is back", timeout_s=10)
     assert log.read_bytes() == b""
     tmux_says(tmux_server, "send-keys", "-t", shell.pane.id, "fg", "Enter")
-    wait_until(lambda: terminal.look(theirs).screen.working or None, "it is back", timeout_s=10)
+    wait_until(lambda: terminal.look(theirs).screen.working, "it is back", timeout_s=10)
     assert tmux.interrupt(theirs).message == "interrupted"
 
 
@@ -253,6 +253,6 @@ def test_a_server_that_is_gone(tmux_server: Path) -> None:
     """A run whose tmux server was killed is not told to have ended in any way: it is lost."""
     started = run(tmux_server, "sleep", "600").terminal
     tmux_says(tmux_server, "kill-server")
-    wait_until(lambda: not started.process.lives() or None, "it is gone", timeout_s=10)
+    wait_until(lambda: not started.process.lives(), "it is gone", timeout_s=10)
     assert tmux.ended(started) is None
     tmux.forget(started, "brave-bear")

@@ -66,7 +66,7 @@ def test_who_attaches_again_misses_nothing(control: Control) -> None:
         found = control.ask("logs", target=target(run))[:-1]
         return found if len(found) == 4 else None
 
-    whole = wait_until(spoken, "it spoke", timeout_s=5)
+    whole = wait_until(spoken, "it spoke", timeout_s=20)
     for again in ({"after_seq": 2}, {"since_at": whole[2]["at"]}):
         control.write("attach", target=target(run), **again)
         assert [control.read(), control.read()] == whole[2:4]
@@ -107,7 +107,7 @@ def test_attach(control: Control, tmp_path: Path) -> None:
     go = tmp_path / "go"
     script = f"until [ -e {go} ]; do sleep 0.05; done"
     run = control.start(f"started; says before; {script}; says after; exec sleep 300")
-    wait_until(lambda: len(control.events(run["name"])) == 3 or None, "it spoke", timeout_s=5)
+    wait_until(lambda: len(control.events(run["name"])) == 3, "it spoke", timeout_s=20)
     control.write("attach", target=target(run))
     control.write("send", target=target(run), text="hi")
     refused = control.read()

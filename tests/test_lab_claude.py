@@ -20,13 +20,13 @@ def test_a_session_and_its_end(mock_anthropic: MockAnthropic) -> None:
         tui.type("RUN touch begun && tail -f begun ;; SAY never")
         tui.wait_for("Do you want to proceed?")
         (status,) = (home.config / "sessions").glob("*.json")
-        waiting = lambda: '"waiting"' in status.read_text() or None  # noqa: E731
+        waiting = lambda: '"waiting"' in status.read_text()  # noqa: E731
         wait_until(waiting, "it says that it waits", timeout_s=30)
         told = json.loads(status.read_text())
         assert told["version"] == CLAUDE_VERSION
         time.sleep(1)  # it takes no key in the first 0.2 s of a prompt
         tui.press("1")
-        wait_until(lambda: (home.project / "begun").exists() or None, "the tool runs", timeout_s=30)
+        wait_until((home.project / "begun").exists, "the tool runs", timeout_s=30)
         assert [path.stem for path in home.transcripts()] == [told["sessionId"]]
         assert procs.carrying(CLAUDE_CONFIG_DIR=str(home.config))
     assert procs.carrying(CLAUDE_CONFIG_DIR=str(home.config)) == []

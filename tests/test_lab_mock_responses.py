@@ -123,7 +123,7 @@ def test_a_response_is_held_until_it_is_released(api: MockResponses) -> None:
     """HOLD keeps its client waiting, and says so, until the test lets it go on."""
     with ThreadPoolExecutor() as threads:
         asked = threads.submit(ask, api, "HOLD here SAY at last")
-        wait_until(lambda: api.holds("here") or None, "the response is held", timeout_s=5)
+        wait_until(lambda: api.holds("here"), "the response is held", timeout_s=20)
         assert not asked.done()
         api.release("elsewhere")
         assert api.holds("here")

@@ -40,7 +40,7 @@ class Seen:
         wanted = (state, detail, "app_server", "fact")
         what = f"the session is {', '.join(wanted)}"
         for seen in (self._streamed, self._snapshot):
-            wait_until(lambda: seen() == wanted or None, what, timeout_s=LOOK_FOR_S)  # noqa: B023
+            wait_until(lambda: seen() == wanted, what, timeout_s=LOOK_FOR_S)  # noqa: B023
 
     def _streamed(self) -> Told | None:
         reading = self._scanner.scan()

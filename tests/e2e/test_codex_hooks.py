@@ -99,7 +99,7 @@ class Seen:
     def until(self, *wanted: str) -> None:
         """Wait for a state, detail, evidence and confidence, seen by both ways."""
         for seen in (self._streamed, self._snapshot):
-            wait_until(lambda: seen() == wanted or None, ", ".join(wanted), timeout_s=LOOK_FOR_S)  # noqa: B023
+            wait_until(lambda: seen() == wanted, ", ".join(wanted), timeout_s=LOOK_FOR_S)  # noqa: B023
 
     def _streamed(self) -> Told | None:
         ours = [s for s in self._scanner.scan().sessions if s.home == str(self._home.home)]

@@ -71,8 +71,8 @@ def answered(server: AppServer, thread: str, prompt: str) -> None:
     """Ask, and wait for the end of this very turn."""
     turn = server.start_turn(thread, prompt)
 
-    def over() -> bool | None:
-        return server.said("turn/completed", thread)["params"]["turn"]["id"] == turn or None
+    def over() -> bool:
+        return bool(server.said("turn/completed", thread)["params"]["turn"]["id"] == turn)
 
     wait_until(over, "the turn ends", timeout_s=30)
 
@@ -124,7 +124,7 @@ def test_what_was_spent_stays_spent_when_a_thread_is_taken_back(api: MockRespons
         answered(server, thread, "USAGE 3301 1013 81 14 FAIL MIDSTREAM*1 SAY four")
         server.call("thread/revert", threadId=thread, beforeTurnId=oldest)
         server.start_turn(thread, "USAGE 709 71 7 7 TOOL echo a ;; HOLD gate USAGE 809 81 8 8 SAY five")
-        wait_until(lambda: api.holds("gate") or None, "the model is asked", timeout_s=30)
+        wait_until(lambda: api.holds("gate"), "the model is asked", timeout_s=30)
         (session,) = Account(home, api).balances()
         assert (session["state"], session["detail"], session["confidence"]) == ("working", "thinking", "strong")
         assert (session["usage_confidence"], session["turns"]) == ("exact", 5)

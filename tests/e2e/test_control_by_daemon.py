@@ -58,7 +58,7 @@ def started(hosts: Controlled, prompt: str, *options: str) -> str:
 
 def asked(api: MockResponses, name: str) -> None:
     """Wait until the model is asked for what it holds back."""
-    wait_until(lambda: api.holds(name) or None, f"the model holds {name}", timeout_s=20)
+    wait_until(lambda: api.holds(name), f"the model holds {name}", timeout_s=20)
 
 
 def test_the_daemon_is_used_by_itself(hosts: Controlled, daemon: Fleetd, mock_api: MockResponses) -> None:

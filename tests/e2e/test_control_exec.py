@@ -75,7 +75,7 @@ def test_the_prompt_is_in_no_argv(codex_home: CodexHome, control: Control) -> No
 def test_nothing_is_lost_when_the_asker_is_killed(codex_home: CodexHome, control: Control) -> None:
     """kill -9 of the requester in mid-turn, even before it answered: the run goes on, all of it is written."""
     control.write("start", prompt="TOOL sleep 1 ;; SAY after", name="alone", cwd=str(codex_home.project))
-    wait_until(lambda: (control.runs / "alone/control.sock").exists() or None, "its supervisor", timeout_s=20)
+    wait_until((control.runs / "alone/control.sock").exists, "its supervisor", timeout_s=20)
     control.kill()
     assert control.wait_for("alone", "exited")["exit_code"] == 0
     events = control.events("alone")
@@ -89,7 +89,7 @@ def test_stop_ends_the_whole_run_and_nothing_else(codex_home: CodexHome, control
     """The tool, its command in a session of its own, what that left behind; and its end is on record."""
     run = control.start("TOOL setsid sleep 300 & sleep 300", cwd=str(codex_home.project))
     other = control.start("TOOL sleep 300", cwd=str(codex_home.project), name="other")
-    wait_until(lambda: len(codex_home.tools()) >= 4 or None, "all commands run", timeout_s=20)
+    wait_until(lambda: len(codex_home.tools()) >= 4, "all commands run", timeout_s=20)
     ours = [p for p in procs.carrying(FLEET_RUN=run["name"]) if p.alive()]
     theirs = [p for p in procs.carrying(FLEET_RUN="other") if p.alive()]
     assert len(ours) >= 3

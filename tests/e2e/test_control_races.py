@@ -112,7 +112,7 @@ async def answered_twice(
     assert (len(done), refused) == (1, ["already_resolved"]), (number, decisions, replies)
     file = asking.project / made
     if done == ["accept"]:
-        wait_until(lambda: file.exists() or None, f"{made} is made", timeout_s=WITHIN_S)
+        wait_until(file.exists, f"{made} is made", timeout_s=WITHIN_S)
     assert file.exists() == (done == ["accept"])
 
 

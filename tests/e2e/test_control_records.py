@@ -45,7 +45,7 @@ def followed(control: Control, **target: object) -> Iterator[Control]:
 
 def release(api: MockResponses, name: str) -> None:
     """Let the model go on, as soon as it is held."""
-    wait_until(lambda: api.holds(name) or None, f"the model is asked to hold {name}", timeout_s=WITHIN_S)
+    wait_until(lambda: api.holds(name), f"the model is asked to hold {name}", timeout_s=WITHIN_S)
     api.release(name)
 
 
@@ -73,7 +73,7 @@ def prompted_by_hand(control: Control, home: CodexHome) -> None:
     before = home.threads()
     run = control.one("start", mode="tmux", cwd=str(home.project))
     assert "id" not in run
-    wait_until(lambda: home.threads() - before or None, "it has a thread", timeout_s=WITHIN_S)
+    wait_until(lambda: home.threads() - before, "it has a thread", timeout_s=WITHIN_S)
     assert control.one("send", target={"name": run["name"]}, text="SAY by hand")["type"] == "done"
     found = wait_until(lambda: control.run(run["name"]).get("id"), "its session is known", timeout_s=WITHIN_S)
     assert found in home.threads() - before

@@ -57,7 +57,7 @@ def state(hosts: Controlled, key: str) -> object:
 
 def asked(api: MockResponses, name: str) -> None:
     """Wait until the model is asked for what it holds back."""
-    wait_until(lambda: api.holds(name) or None, f"the model holds {name}", timeout_s=20)
+    wait_until(lambda: api.holds(name), f"the model holds {name}", timeout_s=20)
 
 
 def test_a_session_from_its_start_to_its_deletion(hosts: Controlled, mock_api: MockResponses) -> None:
@@ -95,7 +95,7 @@ def test_a_prompt_is_in_no_command_line(hosts: Controlled, mock_api: MockRespons
     assert any("codex" in line for line in lines)
     assert not any("sesame" in line for line in lines)
     assert hosts.out("stop", key).startswith(key)
-    wait_until(lambda: state(hosts, key) == "exited" or None, "it has ended", timeout_s=10)
+    wait_until(lambda: state(hosts, key) == "exited", "it has ended", timeout_s=10)
     assert run_entry(hosts, key)["signal"] == signal.SIGTERM
     hosts.out("delete", key)
 
@@ -169,7 +169,7 @@ def test_a_decision_is_made_once(asking: Controlled) -> None:
     second = asking.run("deny", number)
     assert second.returncode == 3, second.stdout
     assert "any more" in second.stderr
-    wait_until(lambda: "made it" in asking.out("logs", key) or None, "its turn goes on", timeout_s=20)
+    wait_until(lambda: "made it" in asking.out("logs", key), "its turn goes on", timeout_s=20)
     assert (asking.project / "made").exists()
     assert _listed(asking, "made") is None
     asking.out("stop", key)
@@ -287,7 +287,7 @@ def test_the_daemon_acts_over_its_open_connection(asking: Controlled, tmp_path: 
             decision = {"decision": "accept", "request_id": pending["request_id"]}
             assert client.post(f"{path}/decide", json=decision).status_code == 200
             assert client.post(f"{path}/decide", json=decision).status_code == 409
-            wait_until(lambda: "by api" in client.get(f"{path}/logs").text or None, "it goes on", timeout_s=20)
+            wait_until(lambda: "by api" in client.get(f"{path}/logs").text, "it goes on", timeout_s=20)
             assert client.post(f"{path}/stop", json={}).status_code == 200
             assert client.delete(f"/v1/runs/h0001:{run['name']}").status_code == 200
             assert asking.fleet.logins("h0001") == logins
@@ -325,7 +325,7 @@ def test_a_terminal_is_all_that_is_asked_for(hosts: Controlled, tmp_path: Path) 
 def test_what_has_ended_is_pruned(hosts: Controlled) -> None:
     """`fleet prune` forgets what ended long enough ago, and nothing else."""
     key = started(hosts, "SAY x")
-    wait_until(lambda: state(hosts, key) == "exited" or None, "it ends", timeout_s=20)
+    wait_until(lambda: state(hosts, key) == "exited", "it ends", timeout_s=20)
     assert key not in hosts.out("prune", "--older", "1h")
     assert key in hosts.out("prune")
     assert key not in hosts.out("ps", "--json")
@@ -335,8 +335,8 @@ def test_a_supervisor_outlives_who_started_it(hosts: Controlled, mock_api: MockR
     """Not one process of the collector's connection is left, and the run goes on by itself."""
     key = started(hosts, "HOLD alone SAY alone")
     asked(mock_api, "alone")
-    wait_until(lambda: not hosts.fleet.sessions() or None, "no connection is open", timeout_s=10)
+    wait_until(lambda: not hosts.fleet.sessions(), "no connection is open", timeout_s=10)
     assert state(hosts, key) == "running"
     mock_api.release("alone")
-    wait_until(lambda: state(hosts, key) == "exited" or None, "it ends", timeout_s=20)
+    wait_until(lambda: state(hosts, key) == "exited", "it ends", timeout_s=20)
     hosts.out("delete", key)

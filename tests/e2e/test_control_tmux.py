@@ -62,15 +62,15 @@ def asked(session: Terminal) -> ApprovalRequested:
 def shows(session: Terminal, text: str) -> None:
     """Wait until its screen has this text, and no turn runs."""
 
-    def look() -> bool | None:
+    def look() -> bool:
         shown = terminal.look(session)
-        return (text in shown.text and shown.screen.draft is not None and not shown.screen.working) or None
+        return text in shown.text and shown.screen.draft is not None and not shown.screen.working
 
     wait_until(look, f"its screen has {text!r}", timeout_s=WITHIN_S)
 
 
 def held(api: MockResponses | MockAnthropic, name: str) -> None:
-    wait_until(lambda: api.holds(name) or None, f"the model is asked to hold {name}", timeout_s=WITHIN_S)
+    wait_until(lambda: api.holds(name), f"the model is asked to hold {name}", timeout_s=WITHIN_S)
 
 
 def losing_an_enter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_codex(mock_api: MockResponses, monkeypatch: pytest.MonkeyPatch, version
             assert tmux.ended(codex) is not None
             assert not codex.process.lives()
             (rollout,) = home.rollouts()
-            ended = lambda: rollout.read_text().count('"type":"turn_aborted"') == 3 or None  # noqa: E731
+            ended = lambda: rollout.read_text().count('"type":"turn_aborted"') == 3  # noqa: E731
             wait_until(ended, "its turn is ended, as the two before that were", timeout_s=WITHIN_S)
             left = [process.describe() for process in procs.carrying(CODEX_HOME=str(home.home))]
             assert any("--managed-daemon" in each for each in left) == daemon  # it is not this session's alone
@@ -199,7 +199,7 @@ def answer_claude(claude: Terminal, home: ClaudeHome) -> None:
     shows(claude, "now written")
     assert (home.project / "written.txt").exists()
     tmux.send(claude, "ASK")
-    wait_until(lambda: "Which colour?" in terminal.look(claude).text or None, "it asks", timeout_s=WITHIN_S)
+    wait_until(lambda: "Which colour?" in terminal.look(claude).text, "it asks", timeout_s=WITHIN_S)
     with pytest.raises(NotPossible, match="no input box"):
         tmux.send(claude, "Red")
     assert tmux.pending(claude) is None

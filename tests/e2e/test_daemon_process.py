@@ -190,7 +190,7 @@ def test_a_second_sigterm_ends_it_at_once(daemon: Fleetd) -> None:
     """The first waits for an answer that is being sent, the second does not (PROMISES 24)."""
     with hung_clients(daemon.socket):
         daemon.signal(signal.SIGTERM)
-        wait_until(lambda: accepts_no_more(daemon) or None, "it drains", timeout_s=3)
+        wait_until(lambda: accepts_no_more(daemon), "it drains", timeout_s=3)
         daemon.signal(signal.SIGTERM)
         assert daemon.ended(1) == 1
     assert "a second signal" in daemon.log()
@@ -238,7 +238,7 @@ def test_a_wrong_configuration_changes_nothing(daemon: Fleetd, how: str) -> None
         if how == "SIGHUP":
             daemon.log_file.write_text("")
             daemon.signal(signal.SIGHUP)
-            wait_until(lambda: "stays as it was" in daemon.log() or None, "it is logged", timeout_s=5)
+            wait_until(lambda: "stays as it was" in daemon.log(), "it is logged", timeout_s=20)
             told = daemon.log()
         else:
             answer = daemon.ask("/v1/reload", "POST")
@@ -272,4 +272,4 @@ def test_a_reload_keeps_the_connections_of_unchanged_hosts(tmp_path: Path, how: 
             assert daemon.until_link("up")["h0001"]["since_at"] == kept["since_at"]
             logins = {name: lab.logins(name) for name in lab.hosts}
             assert logins == {"h0001": 1, "h0002": 2, "h0003": 1, "h0004": 1}
-            wait_until(lambda: "h0003" not in lab.sessions() or None, "h0003 is let go", timeout_s=3)
+            wait_until(lambda: "h0003" not in lab.sessions(), "h0003 is let go", timeout_s=3)

@@ -64,7 +64,7 @@ def test_after_many_faults_nothing_is_lost_and_nothing_is_left(lab: SshFleet, tm
         "agent_command": str(restless(tmp_path / "restless", FILL, MAX_EVENTS // FILL + 2))
     }
     with Fleetd(tmp_path / "daemon", tables) as daemon:
-        wait_until(lambda: number_of_events(daemon) > MAX_EVENTS or None, "the journal is full", timeout_s=60)
+        wait_until(lambda: number_of_events(daemon) > MAX_EVENTS, "the journal is full", timeout_s=60)
         faults = Faults(lab, daemon, random.Random(SEED))
         faults.run(WARM_UP_S)
         for _ in range(STORMS):
@@ -81,7 +81,7 @@ def test_after_many_faults_nothing_is_lost_and_nothing_is_left(lab: SshFleet, tm
         assert lab.sessions() == dict.fromkeys(lab.hosts, 1)
         assert "Traceback" not in daemon.log()
         assert daemon.stop(within_s=5) == 0
-    wait_until(lambda: not list(hosts_of_processes(lab)) or None, "all agents end", timeout_s=3)
+    wait_until(lambda: not list(hosts_of_processes(lab)), "all agents end", timeout_s=3)
 
 
 def number_of_events(daemon: Fleetd) -> int:
@@ -91,13 +91,13 @@ def number_of_events(daemon: Fleetd) -> int:
 def settled(lab: SshFleet, daemon: Fleetd) -> Cost:
     """What it costs once every host is up, with one connection and one agent each."""
 
-    def look() -> bool | None:
+    def look() -> bool:
         hosts = daemon.hosts()
         for name, host in hosts.items():
             if host["next_retry_at"]:
                 daemon.ask(f"/v1/hosts/{name}/retry", "POST")
         is_up = all(host["link"] == "up" for host in hosts.values())  # maybe lost, which it will see soon
-        return (is_up and lab.sessions() == dict.fromkeys(lab.hosts, 1)) or None
+        return is_up and lab.sessions() == dict.fromkeys(lab.hosts, 1)
 
     wait_until(look, "every host is up, with one session", timeout_s=80)
     time.sleep(1)

@@ -164,7 +164,7 @@ def test_neither_agent_nor_display_is_forwarded(lab: SshFleet, observer: Path, t
     ssh_agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "a")], stdout=subprocess.DEVNULL)
     stream = None
     try:
-        wait_until(lambda: (tmp_path / "a").exists() or None, "ssh-agent listens", timeout_s=5)
+        wait_until((tmp_path / "a").exists, "ssh-agent listens", timeout_s=20)
         stream = subprocess.Popen(
             ["ssh", "-F", str(lab.ssh_config), "-o", f"IdentityFile={observer}",
              "-o", f"IdentityAgent={tmp_path}/a", "-A", "-X", "h0001", "fleet-agent stream"],

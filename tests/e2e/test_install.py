@@ -267,11 +267,11 @@ def test_an_upload_that_is_killed_in_the_middle(lab: SshFleet, bare: str) -> Non
         assert upload.stdin is not None
         upload.stdin.write(program + archive[: len(archive) // 2])
         upload.stdin.flush()
-        wait_until(lambda: lab.processes(bare) or None, "the upload has begun", timeout_s=10)
+        wait_until(lambda: lab.processes(bare), "the upload has begun", timeout_s=10)
         upload.kill()
         with suppress(BrokenPipeError):
             upload.stdin.close()
-    wait_until(lambda: not lab.processes(bare) or None, "its Python is gone", timeout_s=10)
+    wait_until(lambda: not lab.processes(bare), "its Python is gone", timeout_s=10)
     assert agents(lab, bare) == []
     assert one(lab, bare).error is None
     assert len(agents(lab, bare)) == 1
@@ -309,7 +309,7 @@ def test_a_connection_that_is_lost_meanwhile(lab: SshFleet) -> None:
     """It is the network's failure, tried again soon, and none of the host's home."""
 
     def drop() -> None:
-        wait_until(lambda: lab.processes("h0002") or None, "the command has begun", timeout_s=10)
+        wait_until(lambda: lab.processes("h0002"), "the command has begun", timeout_s=10)
         lab.drop("h0002")
 
     dropping = threading.Thread(target=drop)

@@ -105,7 +105,7 @@ def test_a_certificate_that_an_agent_holds(
     socket = tmp_path / "agent"
     running = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: socket.exists() or None, "ssh-agent listens", timeout_s=5)
+        wait_until(socket.exists, "ssh-agent listens", timeout_s=20)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
         others = [tmp_path / f"other{number}" for number in range(7)]  # more than sshd lets anybody try
         for other in others:

@@ -107,7 +107,7 @@ def ssh_agent(lab: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     socket = tmp_path / "agent.sock"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: socket.exists() or None, "ssh-agent listens", timeout_s=5)
+        wait_until(socket.exists, "ssh-agent listens", timeout_s=20)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
         monkeypatch.setenv("HOME", str(tmp_path))
         subprocess.run(["ssh-add", "-q", str(lab.key)], check=True)

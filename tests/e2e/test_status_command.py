@@ -112,12 +112,8 @@ def test_a_killed_fleet_leaves_no_agent_behind(tmp_path: Path) -> None:
         argv = [sys.executable, "-m", "fleet", "status", "--config", str(config), "-x", "local", "--watch", "1"]
         watching = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         try:
-            wait_until(
-                lambda: all(lab.processes(name) for name in lab.hosts) or None, "the agents run", timeout_s=20
-            )
+            wait_until(lambda: all(lab.processes(name) for name in lab.hosts), "the agents run", timeout_s=20)
         finally:
             watching.kill()
             watching.wait()
-        wait_until(
-            lambda: not any(lab.processes(name) for name in lab.hosts) or None, "they are gone", timeout_s=3
-        )
+        wait_until(lambda: not any(lab.processes(name) for name in lab.hosts), "they are gone", timeout_s=3)

@@ -106,13 +106,13 @@ class Fleetd:
         """What it has logged, of all its runs."""
         return self.log_file.read_text(errors="replace")
 
-    def _answers(self) -> bool | None:
+    def _answers(self) -> bool:
         if self.process.poll() is not None:
             raise LabError(f"the daemon ended with {self.process.returncode}:\n{self.log()[-2000:]}")
         try:
-            return client.ask("/healthz", socket_path=self.socket).status == 200 or None
+            return client.ask("/healthz", socket_path=self.socket).status == 200
         except client.NoDaemon:
-            return None
+            return False
 
     # --- what it says ---
 
@@ -202,7 +202,7 @@ class Listener:
         self._socket.sendall(client.request("GET", f"/v1/events{query}", headers))
         self._thread = threading.Thread(target=self._read, name="events", daemon=True)
         self._thread.start()
-        wait_until(lambda: self.events or None, "the stream of events begins", timeout_s=10)
+        wait_until(lambda: self.events, "the stream of events begins", timeout_s=10)
 
     def told(self, type_: str) -> list[Entry]:
         """What was told of this type, decoded, in the order in which it came."""

@@ -68,13 +68,11 @@ class Stage:
 
     def held(self, name: str) -> None:
         """Wait until the response to `HOLD name` is held back: the model is at work."""
-        wait_until(lambda: self.api.holds(name) or None, f"a response is held as {name}", timeout_s=WITHIN_S)
+        wait_until(lambda: self.api.holds(name), f"a response is held as {name}", timeout_s=WITHIN_S)
 
     def new_thread(self, before: set[str]) -> str:
         """The one thread that was not there before, as soon as it is."""
-        (thread,) = wait_until(
-            lambda: self.home.threads() - before or None, "a thread appears", timeout_s=WITHIN_S
-        )
+        (thread,) = wait_until(lambda: self.home.threads() - before, "a thread appears", timeout_s=WITHIN_S)
         return thread
 
     def turns(self, thread: str) -> int:

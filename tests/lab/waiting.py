@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def wait_until(look: Callable[[], T | None], what: str, *, timeout_s: float) -> T:
-    """What `look` finds, as soon as it finds something."""
+    """What `look` finds, as soon as it is something: not None, False or empty."""
     until = time.monotonic() + timeout_s
-    while (found := look()) is None:
+    while not (found := look()):
         if time.monotonic() > until:
             raise LabError(f"it did not come about within {timeout_s:g} s that {what}")
         time.sleep(0.05)

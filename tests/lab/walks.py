@@ -27,7 +27,7 @@ FAILURES = {
 def ended(tui: Tmux, text: str) -> None:
     """Wait until this text is on the screen, and no turn runs any more."""
     tui.wait_for(text)
-    over = lambda: BUSY not in tui.screen() or None  # noqa: E731
+    over = lambda: BUSY not in tui.screen()  # noqa: E731
     wait_until(over, f"the turn of {text!r} is over", timeout_s=WITHIN_S)
 
 
@@ -38,7 +38,7 @@ def think(stage: Stage, truth: Truth, tui: Tmux, thread: str, name: str) -> None
     stage.held(f"{name}1")
     truth("thinking", "working/thinking", thread)
     tui.type(f"HOLD {name}2 SAY second")
-    taken = lambda: f"{name}2" not in _composer(tui.screen()) or None  # noqa: E731
+    taken = lambda: f"{name}2" not in _composer(tui.screen())  # noqa: E731
     wait_until(taken, "the terminal takes what was typed", timeout_s=WITHIN_S)
     stage.api.release(f"{name}1")
     stage.held(f"{name}2")

@@ -1,6 +1,7 @@
 """Puts the agent on hosts that lack it, over the connection that is there already."""
 
 import asyncio
+import contextlib
 import math
 import os
 import time
@@ -137,8 +138,9 @@ async def run(
     async with deadlines.phase(Phase.INSTALL, lambda: "a command was not begun there"):
         channel = await start(connection, lambda: session, command)
     try:
-        channel.write(stdin)
-        channel.write_eof()
+        with contextlib.suppress(OSError):  # it has ended already, and its status says how
+            channel.write(stdin)
+            channel.write_eof()
         async with deadlines.within(Phase.INSTALL, LONGEST_S, lambda: "a command there did not end"):
             while not session.ended:
                 session.moved.clear()
