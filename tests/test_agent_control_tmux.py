@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet_agent.control import groups, keys, terminal, tmux
+from fleet_agent.control import groups, keys, terminal, tmux, tmux_runs
+from fleet_agent.control.events import Message
 from fleet_agent.control.tmux import Terminal
+from fleet_agent.control.wire import Done, Said
 from fleet_agent.wire import Pane
 from lab import procs
 from lab.waiting import wait_until
@@ -61,6 +63,23 @@ def test_how_it_ended(tmux_server: Path) -> None:
     assert tmux.ended(started) is not None
     tmux.forget(started, "brave-bear")
     assert tmux.ended(started) is None
+
+
+def test_what_it_shows_is_its_log(tmux_server: Path) -> None:
+    """One text, from its first line on; nothing, as long as it has shown nothing."""
+
+    def logged() -> list[object]:
+        said: list[object] = []
+        assert tmux_runs.logs(started, said.append) == Done()
+        return [one.event for one in said if isinstance(one, Said)]
+
+    started = run(tmux_server, "sh", "-c", "read x; printf '\n\n  first\nsecond\n'; sleep 600").terminal
+    assert logged() == []
+    tmux_says(tmux_server, "send-keys", "-t", "=fleet-brave-bear:", "Enter")
+    shown = wait_until(
+        lambda: logged() if "second" in tmux.history(started) else None, "it shows it", timeout_s=10
+    )
+    assert shown == [Message("  first\nsecond")]
 
 
 def test_stop(tmux_server: Path) -> None:

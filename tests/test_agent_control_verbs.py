@@ -90,7 +90,7 @@ def test_what_cannot_be_audited_is_not_done(control: Control) -> None:
     """It fails closed."""
     (control.state / "fleet-agent/audit.lock").mkdir(parents=True)
     refused = control.one("start", prompt=SLEEPS)
-    assert (refused["kind"], "cannot be audited" in refused["message"]) == ("internal", True)
+    assert (refused["kind"], "cannot be audited" in refused["message"]) == ("not_possible", True)
     assert control.ask("list") == [{"type": "done"}]
 
 

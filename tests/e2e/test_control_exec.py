@@ -149,6 +149,8 @@ def test_what_codex_refuses_is_told_and_leaves_nothing(codex_home: CodexHome, co
     """A tool that ends at once is a refusal with its own words, not a dead run in the list."""
     refused = control.one("start", prompt="x", cwd=str(codex_home.project), arguments=["--nonsense"])
     assert (refused["kind"], "--nonsense" in refused["message"]) == ("tool_failed", True)
+    refused = control.one("start", prompt="x", cwd=str(codex_home.root))  # no git repository
+    assert (refused["kind"], "--cwd" in refused["hint"]) == ("tool_failed", True)
     unknown = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000"
     refused = control.one("start", prompt="x", cwd=str(codex_home.project), resume=unknown)
     assert (refused["kind"], unknown in refused["message"]) == ("tool_failed", True)

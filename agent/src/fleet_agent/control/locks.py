@@ -26,7 +26,8 @@ async def alone(root: str, key: str) -> AsyncIterator[None]:
     try:
         fd = _open(root, key)
     except OSError as exc:
-        raise NotPossible(f"nothing was done, as its lock cannot be taken: {exc}", kind="internal") from exc
+        hint = "see that this user may write there, and that the disk is not full"
+        raise NotPossible(f"nothing was done, as its lock cannot be taken: {exc}", hint) from exc
     try:
         await _lock(fd)
         yield
@@ -54,7 +55,7 @@ async def _lock(fd: int) -> None:
                     f"others have been at it for {WAIT_S:g} s", "try again", kind="timeout"
                 ) from None
         except OSError as exc:
-            raise NotPossible(f"nothing was done: {exc}", "is that directory on NFS?", kind="internal") from exc
+            raise NotPossible(f"nothing was done: {exc}", "is that directory on NFS?") from exc
         else:
             return
         await asyncio.sleep(_POLL_S)

@@ -25,6 +25,7 @@ from fleet_agent.wire import TOOLS
 PREVIEW_CHARS = 40
 SESSION_S = 3.0  # until the session of a terminal that was given its prompt can be told
 TAIL_BYTES = 2048
+_UNTRUSTED = "give a git repository as --cwd, or add `--argument --skip-git-repo-check`"
 
 _decode_said = msgspec.json.Decoder(Said).decode
 
@@ -158,7 +159,8 @@ def _told(host: Host, entry: Entry, say: Callable[[Reply], None]) -> Done | Refu
         why = last_words(entry)
         forget(host, entry)
         how = f"exit status {run.exit_code}" if run.exit_code is not None else f"signal {run.signal or '?'}"
-        return Refused("tool_failed", f"{run.tool} ended at once, with {how}: {why or 'it said nothing'}")
+        hint = _UNTRUSTED if "--skip-git-repo-check" in why else ""
+        return Refused("tool_failed", f"{run.tool} ended at once, with {how}: {why or 'it said nothing'}", hint)
     say(msgspec.structs.replace(run, prompt=None))
     return Done(logind.warning(run.pid) if run.pid and run.state == "running" else "")
 

@@ -10,7 +10,7 @@ import msgspec
 from fleet_agent.control import commands, groups, locks, programs, targets, tmux
 from fleet_agent.control.commands import NotPossible
 from fleet_agent.control.driver import Action
-from fleet_agent.control.events import MAX_OUTPUT_CHARS, Message
+from fleet_agent.control.events import Message
 from fleet_agent.control.host import Host
 from fleet_agent.control.store import Entry
 from fleet_agent.control.tmux import Terminal
@@ -139,6 +139,7 @@ def pending(terminal: Terminal, session_id: str, cwd: str | None, name: str | No
 
 
 def logs(terminal: Terminal, say: Callable[[Reply], None]) -> Done:
-    """What its pane has shown, as one text. Raises `NotPossible`."""
-    say(Said(Message(tmux.history(terminal)[-MAX_OUTPUT_CHARS:]), time.time()))
+    """What its pane has shown, as one text, if it has shown anything. Raises `NotPossible`."""
+    if shown := tmux.history(terminal).lstrip("\n"):
+        say(Said(Message(shown), time.time()))
     return Done()

@@ -99,7 +99,8 @@ async def _audited(host: Host, request: Request, asker: Asker) -> Done | Refused
     try:
         begun = audit.begin(request)
     except OSError as exc:
-        return Refused("internal", f"nothing was done, as it cannot be audited: {exc}")
+        why = f"nothing was done, as it cannot be audited: {exc}"
+        return Refused("not_possible", why, "see that this user may write there, and that the disk is not full")
     try:
         ended = await _fulfil(host, request, asker, say)
     except NotPossible as exc:
