@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from fleet_agent import native
 from fleet_agent.control import identity, locate
 from fleet_agent.control.groups import Started, started
 from fleet_agent.control.store import Facts, prompt_digest
 from fleet_agent.control.wire import Run
+from lab.waiting import wait_until
 
 ONE, TWO = "01a1fe8d-844f-7de0-8128-813cb5db861b", "ecfc808d-65bc-4529-a6c2-9db27d1395e9"
 MARK = "0123456789abcdef" * 2
@@ -32,6 +34,8 @@ LAST_WORDS = {
 def claude(tmp_path: Path) -> Iterator[Started]:
     """A process with the CLAUDE_CONFIG_DIR `tmp_path`."""
     with subprocess.Popen(["sleep", "300"], env={"CLAUDE_CONFIG_DIR": str(tmp_path)}) as process:
+        # In the midst of its exec its environment reads as empty.
+        wait_until(lambda: native.variables(process.pid, ["CLAUDE_CONFIG_DIR"]), "it runs", timeout_s=20)
         found = started(process.pid)
         assert found
         (tmp_path / "sessions").mkdir()

@@ -198,10 +198,10 @@ class Lines:
     def until(self, text: str) -> None:
         """Wait for the next line with this in it."""
 
-        def seen() -> int | None:
-            return next((n for n in range(self._next, len(self._lines)) if text in self._lines[n]), None)
+        def after() -> int | None:
+            return next((n + 1 for n in range(self._next, len(self._lines)) if text in self._lines[n]), None)
 
-        self._next = wait_until(seen, f"{text!r} is in {self._lines}", timeout_s=10) + 1
+        self._next = wait_until(after, f"{text!r} is in {self._lines}", timeout_s=20)
 
     def text(self) -> str:
         """All of them, once the pipe has ended."""

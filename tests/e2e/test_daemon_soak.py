@@ -61,7 +61,7 @@ def test_after_many_faults_nothing_is_lost_and_nothing_is_left(lab: SshFleet, tm
     """Every host is up, memory is flat (< 5 %), no fd, thread, process or connection is left over."""
     tables = inventory.tables(lab, agent_command=str(steady(tmp_path / "steady")), interval_s=1)
     tables["hosts"]["local"] = {
-        "agent_command": str(restless(tmp_path / "restless", FILL, MAX_EVENTS // FILL + 2))
+        "agent_command": str(restless(tmp_path / "restless", FILL, MAX_EVENTS // FILL + 20))
     }
     with Fleetd(tmp_path / "daemon", tables) as daemon:
         wait_until(lambda: number_of_events(daemon) > MAX_EVENTS, "the journal is full", timeout_s=60)
