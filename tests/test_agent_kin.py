@@ -223,6 +223,7 @@ def test_figures_are_kept_only_of_the_same_process(monkeypatch: pytest.MonkeyPat
     kin = Kin(frozenset(), frozenset())
     kin.children = {5: Child(5, 1, 0.0, {}, stat.born)}
     inode, stats = 1, {5: stat}
+    monkeypatch.setattr(procfs, "COUNTS_FILES", False)
     monkeypatch.setattr(native, "glance", lambda _: (inode, 3))
     monkeypatch.setattr(native, "stat", stats.get)
     kin.update(set(), set(), set(), full=False)

@@ -11,6 +11,7 @@ from collections.abc import Set
 import msgspec
 
 from fleet_agent import native
+from fleet_agent.glances import Glances
 from fleet_agent.procfs import Stat
 
 MAX_KIN = 5000
@@ -53,6 +54,7 @@ class Kin:
         self._marks = tuple(f"{mark}=".encode() for mark in marks)
         self._tools: Set[int] = frozenset()  # those whose descendants are known
         self._first = True
+        self._glance = Glances()
         self._blank: set[int] = set()  # whose environment was still empty: they were about to execute something
 
     def update(
@@ -89,7 +91,7 @@ class Kin:
         """Who is gone; a pid that has become another process is not who was known."""
         gone, inodes = set(), {}
         for pid, child in self.children.items():
-            inodes[pid] = native.glance(pid)[0]
+            inodes[pid] = self._glance.at(pid)[0]
             if inodes[pid] and inodes[pid] == self._inodes.get(pid) and not (measure or pid in young):
                 continue
             stat = native.stat(pid)
@@ -98,6 +100,7 @@ class Kin:
             else:
                 gone.add(pid)
         self._inodes = inodes
+        self._glance.keep(self.children.keys() - gone)
         return gone
 
     def _bury(self, gone: set[int]) -> None:

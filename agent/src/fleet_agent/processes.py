@@ -12,6 +12,7 @@ import msgspec
 
 from fleet_agent import native, procfs
 from fleet_agent.arrivals import Arrivals
+from fleet_agent.glances import Glances
 from fleet_agent.kin import Child, Kin
 from fleet_agent.openfiles import Files, OpenFiles, Telling, Wanted
 
@@ -66,7 +67,8 @@ class ProcessTable:
         self._figures_s = clock()  # when they are read next
         self._stats: dict[int, procfs.Stat] = {}
         self._stats_before: dict[int, procfs.Stat] = {}  # what may stand for them
-        self._glances: dict[int, procfs.Glance] = {}
+        self._glances: dict[int, procfs.Glance] = {}  # of the tools, as of the last scan
+        self._glance = Glances()
         self._open = OpenFiles(clock)
         self._kin = Kin(self._variables, frozenset(marks))
         self._managers: set[int] = set()  # of users' sessions, as of the last pass over all
@@ -91,6 +93,7 @@ class ProcessTable:
         looked_at = {pid: self._look(pid, fresh=full or pid in young) for pid in sorted(suspects)}
         self._tools = {pid: process for pid, process in looked_at.items() if process}
         self._glances = {pid: self._glances[pid] for pid in self._tools}
+        self._glance.keep(self._tools.keys())
         self._kin.update(new, young, self._tools.keys(), full, measure, self._managers)
 
     @property
@@ -139,7 +142,7 @@ class ProcessTable:
             self._managers.add(pid)
         if not image or not self._is_tool(image):
             return None
-        glance, stat = native.glance(pid), native.stat(pid)
+        glance, stat = self._glance.at(pid), native.stat(pid)
         if stat is None:
             return None
         self._glances[pid], self._stats[pid] = glance, stat
@@ -147,7 +150,7 @@ class ProcessTable:
 
     def _is_still(self, process: Process) -> bool:
         """Whether it is there, and no other one that has its pid."""
-        pid, glance = process.pid, native.glance(process.pid)
+        pid, glance = process.pid, self._glance.at(process.pid)
         known = self._stats_before.get(pid) if glance[0] and glance[0] == self._glances[pid][0] else None
         stat = known or native.stat(pid)
         if stat is None or stat.born != process.born:

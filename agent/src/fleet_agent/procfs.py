@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 AVAILABLE = sys.platform == "linux" and os.path.isdir("/proc/self/fd")
+COUNTS_FILES = AVAILABLE and tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (
+    6,
+    2,
+)  # of a process
 HAS_CHILDREN = os.path.exists("/proc/thread-self/children")  # a kernel with CONFIG_PROC_CHILDREN
 
 MAX_ENVIRON_BYTES = 128 << 10  # and of arguments
