@@ -54,7 +54,7 @@ class Kin:
         self._marks = tuple(f"{mark}=".encode() for mark in marks)
         self._tools: Set[int] = frozenset()  # those whose descendants are known
         self._first = True
-        self._glance = Glances()
+        self._glances = Glances()
         self._blank: set[int] = set()  # whose environment was still empty: they were about to execute something
 
     def update(
@@ -91,7 +91,7 @@ class Kin:
         """Who is gone; a pid that has become another process is not who was known."""
         gone, inodes = set(), {}
         for pid, child in self.children.items():
-            inodes[pid] = self._glance.at(pid)[0]
+            inodes[pid] = self._glances.at(pid)[0]
             if inodes[pid] and inodes[pid] == self._inodes.get(pid) and not (measure or pid in young):
                 continue
             stat = native.stat(pid)
@@ -100,7 +100,7 @@ class Kin:
             else:
                 gone.add(pid)
         self._inodes = inodes
-        self._glance.keep(self.children.keys() - gone)
+        self._glances.keep(self.children.keys() - gone)
         return gone
 
     def _bury(self, gone: set[int]) -> None:

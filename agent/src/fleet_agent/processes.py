@@ -67,8 +67,8 @@ class ProcessTable:
         self._figures_s = clock()  # when they are read next
         self._stats: dict[int, procfs.Stat] = {}
         self._stats_before: dict[int, procfs.Stat] = {}  # what may stand for them
-        self._glances: dict[int, procfs.Glance] = {}  # of the tools, as of the last scan
-        self._glance = Glances()
+        self._glanced: dict[int, procfs.Glance] = {}  # of the tools, as of the last scan
+        self._glances = Glances()
         self._open = OpenFiles(clock)
         self._kin = Kin(self._variables, frozenset(marks))
         self._managers: set[int] = set()  # of users' sessions, as of the last pass over all
@@ -92,8 +92,8 @@ class ProcessTable:
         self._stats = {}
         looked_at = {pid: self._look(pid, fresh=full or pid in young) for pid in sorted(suspects)}
         self._tools = {pid: process for pid, process in looked_at.items() if process}
-        self._glances = {pid: self._glances[pid] for pid in self._tools}
-        self._glance.keep(self._tools.keys())
+        self._glanced = {pid: self._glanced[pid] for pid in self._tools}
+        self._glances.keep(self._tools.keys())
         self._kin.update(new, young, self._tools.keys(), full, measure, self._managers)
 
     @property
@@ -117,7 +117,7 @@ class ProcessTable:
 
     def open_files(self, process: Process, wanted: Wanted, telling: Telling = list) -> Files:
         """Those that it holds open: see `OpenFiles.of`. Raises `OSError`."""
-        return self._open.of(process.pid, self._glances[process.pid], wanted, telling)
+        return self._open.of(process.pid, self._glanced[process.pid], wanted, telling)
 
     @property
     def hidden(self) -> bool:
@@ -142,20 +142,20 @@ class ProcessTable:
             self._managers.add(pid)
         if not image or not self._is_tool(image):
             return None
-        glance, stat = self._glance.at(pid), native.stat(pid)
+        glance, stat = self._glances.at(pid), native.stat(pid)
         if stat is None:
             return None
-        self._glances[pid], self._stats[pid] = glance, stat
+        self._glanced[pid], self._stats[pid] = glance, stat
         return _details(pid, image, stat, self._variables)
 
     def _is_still(self, process: Process) -> bool:
         """Whether it is there, and no other one that has its pid."""
-        pid, glance = process.pid, self._glance.at(process.pid)
-        known = self._stats_before.get(pid) if glance[0] and glance[0] == self._glances[pid][0] else None
+        pid, glance = process.pid, self._glances.at(process.pid)
+        known = self._stats_before.get(pid) if glance[0] and glance[0] == self._glanced[pid][0] else None
         stat = known or native.stat(pid)
         if stat is None or stat.born != process.born:
             return False
-        self._glances[pid], self._stats[pid] = glance, stat
+        self._glanced[pid], self._stats[pid] = glance, stat
         return True
 
 

@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 AVAILABLE = sys.platform == "linux" and os.path.isdir("/proc/self/fd")
-COUNTS_FILES = AVAILABLE and tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (
-    6,
-    2,
-)  # of a process
+_RELEASE = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+COUNTS_FILES = AVAILABLE and _RELEASE >= (6, 2)  # the size of /proc/PID/fd is how many files it has open
 HAS_CHILDREN = os.path.exists("/proc/thread-self/children")  # a kernel with CONFIG_PROC_CHILDREN
 
 MAX_ENVIRON_BYTES = 128 << 10  # and of arguments

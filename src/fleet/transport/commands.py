@@ -1,6 +1,7 @@
 """A command over a connection: with no pty, no environment, nothing forwarded; and what it did."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import asyncssh
@@ -21,6 +22,13 @@ class Ran(NamedTuple):
     def said(self) -> str:
         """Its last words, cleaned, for a message."""
         return clean_tail(self.err or self.out, 300)
+
+
+def give(channel: asyncssh.SSHClientChannel[bytes], stdin: bytes) -> None:
+    """Its whole standard input, and the end of that. One that has ended takes none; its status says how."""
+    with suppress(OSError):
+        channel.write(stdin)
+        channel.write_eof()
 
 
 async def start(

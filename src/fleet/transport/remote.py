@@ -1,6 +1,5 @@
 """Short commands on a host that is logged in to, beside its agent and over the same connection."""
 
-import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
@@ -11,7 +10,7 @@ from fleet.config import HostSpec
 from fleet.errors import Phase
 from fleet.launch import KEPT_LAUNCHER, keep_command, probe_command
 from fleet.transport.agent import AgentChannel
-from fleet.transport.commands import Ran, start
+from fleet.transport.commands import Ran, give, start
 from fleet.transport.connection import Connection
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.shipping import Shipper
@@ -61,9 +60,7 @@ class Remote:
         async with self._deadlines.within(Phase.HELLO, limit_s, lambda: missed):
             channel = await start(self._connection, lambda: session, command)
             try:
-                with contextlib.suppress(OSError):  # it has ended already, and its status says how
-                    channel.write(stdin)
-                    channel.write_eof()
+                give(channel, stdin)
                 await channel.wait_closed()
             finally:
                 channel.abort()

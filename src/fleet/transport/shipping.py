@@ -1,7 +1,6 @@
 """Puts the agent on hosts that lack it, over the connection that is there already."""
 
 import asyncio
-import contextlib
 import math
 import os
 import time
@@ -17,7 +16,7 @@ from fleet.errors import ErrorKind, HostFailure, Phase
 from fleet.launch import remove_command, report_command, unpack_command
 from fleet.text import clean_tail
 from fleet.transport.channel import Channel
-from fleet.transport.commands import Ran, start
+from fleet.transport.commands import Ran, give, start
 from fleet.transport.deadlines import Deadlines
 from fleet.transport.turns import Turn
 
@@ -138,9 +137,7 @@ async def run(
     async with deadlines.phase(Phase.INSTALL, lambda: "a command was not begun there"):
         channel = await start(connection, lambda: session, command)
     try:
-        with contextlib.suppress(OSError):  # it has ended already, and its status says how
-            channel.write(stdin)
-            channel.write_eof()
+        give(channel, stdin)
         async with deadlines.within(Phase.INSTALL, LONGEST_S, lambda: "a command there did not end"):
             while not session.ended:
                 session.moved.clear()
